@@ -1,0 +1,671 @@
+package scheduler
+
+// Apply changes the state by one event, fact or decision; nothing else does.
+// It returns a *FactError or *DependencyError, and leaves the state of a core
+// that returned one undefined.
+func (c *Core) Apply(ev Event) error {
+	if ev.At < c.now {
+		return c.factError(ev, "lies before its predecessor (invariant 3)")
+	}
+	if ev.At > c.now {
+		c.now, c.progress = ev.At, 0
+	}
+	if ev.First() {
+		c.arrivedNow = 0
+	}
+	if c.arriving >= 0 && (ev.Kind < ItemJob || ev.Kind > ItemDependsOn || ItemID(ev.ID) != c.items.at(c.arriving).id) {
+		return c.factError(ev, "stands where an attribute of the last arrival must follow")
+	}
+	if err := c.apply(ev); err != nil {
+		return err
+	}
+	c.seq++
+	return nil
+}
+
+func (c *Core) apply(ev Event) error {
+	switch ev.Kind {
+	case ItemArrived, ItemReadied, MemberDispatched, ItemCancelled, ItemRejected, DependantCancelled, ItemFailed:
+		if ev.Model < 0 || int(ev.Model) >= len(c.queues) {
+			return c.factError(ev, "no such model")
+		}
+		return c.applyItem(ev)
+	case ItemJob, ItemDeadline, ItemWork, ItemTenant, ItemDependsOn:
+		return c.applyAttribute(ev)
+	case TimerFired:
+		return c.applyTimer(ev)
+	case TimerSet:
+		switch ev.ID {
+		case TimerPolicy:
+			c.timer = Time(ev.Value)
+		case TimerHold:
+			c.holdTimer = Time(ev.Value)
+		default:
+			return c.factError(ev, "no such timer")
+		}
+		return nil
+	case Note:
+		return nil
+	}
+	if ev.Device < 0 || int(ev.Device) >= len(c.devices) {
+		return c.factError(ev, "no such device")
+	}
+	switch ev.Kind {
+	case DeviceUp, DeviceDown, MemoryObserved:
+		return c.applyDevice(ev)
+	}
+	if ev.Model < 0 || int(ev.Model) >= len(c.queues) {
+		return c.factError(ev, "no such model")
+	}
+	switch ev.Kind {
+	case BatchStarted:
+		return c.applyBatchStarted(ev)
+	case BatchFinished, BatchFailed:
+		return c.applyBatchEnded(ev)
+	case LoadClaimed:
+		return c.applyClaim(ev)
+	case LoadStarted:
+		return c.applyLoadStarted(ev)
+	case LoadFinished, LoadFailed:
+		return c.applyLoadEnded(ev)
+	case EvictStarted:
+		return c.applyEvictStarted(ev)
+	case EvictFinished, EvictFailed:
+		return c.applyEvictEnded(ev)
+	case ModelHeld:
+		r := c.residency(ev.Device, ev.Model)
+		if r.state != Resident {
+			return c.factError(ev, "the model is not resident")
+		}
+		r.heldUntil = Time(ev.Value)
+		if r.heldUntil != Never {
+			c.lastHold = max(c.lastHold, r.heldUntil)
+		}
+		return nil
+	}
+	return c.factError(ev, "is of an unknown kind")
+}
+
+func (c *Core) applyItem(ev Event) error {
+	if ev.Kind == ItemArrived {
+		return c.applyArrival(ev)
+	}
+	slot, ok := c.items.lookup(ItemID(ev.ID))
+	if !ok {
+		if ev.Kind == ItemCancelled && ev.ID >= 0 && ev.ID < c.arrivals {
+			return nil // it has ended already
+		}
+		return c.factError(ev, "the item is not in the system")
+	}
+	it := c.items.at(slot)
+	if it.model != ev.Model {
+		return c.factError(ev, "the item is of another model")
+	}
+	switch ev.Kind {
+	case ItemReadied:
+		if it.state != itemBlocked || it.waiting != 0 {
+			return c.factError(ev, "the item has unfinished dependencies (invariant 4)")
+		}
+		c.released = forget(c.released, it.id)
+		c.blocked--
+		c.queues[it.model].blocked--
+		c.enqueue(slot)
+		return nil
+	case MemberDispatched:
+		return c.applyDispatch(ev, slot)
+	case ItemCancelled:
+		if it.state == itemRunning {
+			it.cancelled = true
+			return nil
+		}
+		c.cancelled++
+	case ItemRejected:
+		c.rejected++
+	case DependantCancelled:
+		if it.state != itemBlocked {
+			return c.factError(ev, "the item is not blocked")
+		}
+		c.cancelled++
+	case ItemFailed:
+		c.failed++
+	}
+	if it.state == itemRunning {
+		return c.factError(ev, "the item is running")
+	}
+	c.leaveQueue(slot)
+	c.endBadly(slot)
+	return nil
+}
+
+func (c *Core) applyArrival(ev Event) error {
+	if ev.ID != c.arrivals {
+		return c.factError(ev, "items must be numbered in the order of their arrival")
+	}
+	if ev.Follow() < 0 {
+		return c.factError(ev, "a negative number of attributes")
+	}
+	c.arrivals++
+	c.arrivedNow++
+	c.progress = 0
+	slot := c.items.add(ItemID(ev.ID))
+	it := c.items.at(slot)
+	it.model, it.arrival, it.priority = ev.Model, ev.At, ev.Priority()
+	q := &c.queues[ev.Model]
+	if q.arrivals == 0 {
+		q.firstArrival = ev.At
+	}
+	q.arrivals++
+	q.lastArrival = ev.At
+	if c.follow = ev.Follow(); c.follow > 0 {
+		c.arriving = slot
+		return nil
+	}
+	c.place(slot)
+	return nil
+}
+
+func (c *Core) applyAttribute(ev Event) error {
+	if c.arriving < 0 {
+		return c.factError(ev, "is an attribute without its arrival")
+	}
+	it := c.items.at(c.arriving)
+	switch ev.Kind {
+	case ItemJob:
+		if ev.Value < 0 {
+			return c.factError(ev, "a negative job")
+		}
+		it.job = JobID(ev.Value)
+	case ItemDeadline:
+		it.deadline = Time(ev.Value)
+	case ItemWork:
+		if ev.Value <= 0 {
+			return c.factError(ev, "work must be positive")
+		}
+		it.work = ev.Value
+	case ItemTenant:
+		it.tenant = ev.Value
+	case ItemDependsOn:
+		if err := c.applyDependency(it.id, ItemID(ev.Value)); err != nil {
+			return err
+		}
+	}
+	if c.follow--; c.follow == 0 {
+		slot := c.arriving
+		c.arriving = -1
+		c.place(slot)
+	}
+	return nil
+}
+
+func (c *Core) applyDependency(id, on ItemID) error {
+	slot, inFlight := c.items.lookup(on)
+	switch {
+	case on == id:
+		return &DependencyError{Item: id, On: on, What: "self"}
+	case on < 0, c.cfg.KeepDone > 0 && int64(on) < c.arrivals-c.cfg.KeepDone && !inFlight:
+		return &DependencyError{Item: id, On: on, What: "unknown"}
+	case int64(on) >= c.arrivals:
+		slot = c.items.placeholder(on)
+	case !inFlight:
+		if _, bad := c.ended[on]; bad {
+			c.items.at(c.arriving).waiting++
+			c.orphans = append(c.orphans, ended{item: id, cause: on})
+		}
+		return nil
+	}
+	c.items.depend(slot, id)
+	c.items.at(c.arriving).waiting++
+	return nil
+}
+
+// place puts a complete arrival where it belongs.
+func (c *Core) place(slot slotID) {
+	it := c.items.at(slot)
+	if it.job >= 0 {
+		c.enterJob(it)
+	}
+	if it.waiting == 0 {
+		c.enqueue(slot)
+		return
+	}
+	it.state = itemBlocked
+	c.blocked++
+	q := &c.queues[it.model]
+	q.blocked++
+	if it.waiting == 1 {
+		q.near++
+	}
+}
+
+func (c *Core) enterJob(it *item) {
+	j := c.jobs[it.job]
+	if j == nil {
+		j = &Job{Arrival: it.arrival, Deadline: Never}
+		c.jobs[it.job] = j
+	}
+	j.Unfinished++
+	j.Deadline = min(j.Deadline, it.deadline)
+}
+
+func (c *Core) enqueue(slot slotID) {
+	it := c.items.at(slot)
+	it.state, it.readyAt, it.seq = itemReady, c.now, c.readySeq
+	c.readySeq++
+	if c.cfg.Order != nil {
+		it.key = c.cfg.Order(it.view())
+	}
+	c.toQueue(slot)
+}
+
+func (c *Core) toQueue(slot slotID) {
+	it := c.items.at(slot)
+	it.state = itemReady
+	q := &c.queues[it.model]
+	q.push(&c.items, slot)
+	if q.n == 1 {
+		c.active.add(it.model)
+	}
+	c.ready++
+}
+
+// leaveQueue takes a blocked or ready item from where it waits.
+func (c *Core) leaveQueue(slot slotID) {
+	it := c.items.at(slot)
+	q := &c.queues[it.model]
+	if it.state == itemBlocked {
+		c.blocked--
+		q.blocked--
+		if it.waiting == 1 {
+			q.near--
+		}
+		return
+	}
+	q.remove(&c.items, slot)
+	if q.n == 0 {
+		c.active.remove(it.model)
+	}
+	c.ready--
+}
+
+// endBadly ends an item that is not done: its dependants can never start.
+func (c *Core) endBadly(slot slotID) {
+	it := c.items.at(slot)
+	c.ended[it.id] = struct{}{}
+	if keep := c.cfg.KeepFailed; keep > 0 {
+		c.endedIDs = append(c.endedIDs, it.id)
+		if len(c.endedIDs) > keep {
+			delete(c.ended, c.endedIDs[0])
+			c.endedIDs = c.endedIDs[1:]
+		}
+	}
+	c.items.takeDependants(slot, func(to ItemID) {
+		c.orphans = append(c.orphans, ended{item: to, cause: it.id})
+	})
+	if len(c.doomed) > 0 {
+		c.doomed = forget(c.doomed, it.id)
+	}
+	if len(c.orphans) > 0 {
+		c.orphans = forgetItem(c.orphans, it.id)
+	}
+	c.endItem(slot)
+}
+
+// forget removes the entries at the front of a list up to and including id.
+func forget(ids []ItemID, id ItemID) []ItemID {
+	if len(ids) > 0 && ids[0] == id {
+		return dropFirst(ids)
+	}
+	return ids
+}
+
+func forgetItem(os []ended, id ItemID) []ended {
+	if len(os) > 0 && os[0].item == id {
+		return dropFirst(os)
+	}
+	return os
+}
+
+func (c *Core) endItem(slot slotID) {
+	it := c.items.at(slot)
+	if it.job >= 0 {
+		if j := c.jobs[it.job]; j.Unfinished == 1 {
+			delete(c.jobs, it.job)
+		} else {
+			j.Unfinished--
+		}
+	}
+	c.progress = 0
+	c.items.remove(slot)
+}
+
+func (c *Core) applyDispatch(ev Event, slot slotID) error {
+	q := &c.queues[ev.Model]
+	switch {
+	case c.items.at(slot).state != itemReady:
+		return c.factError(ev, "the item is not ready (invariant 7)")
+	case q.first(&c.items) != slot:
+		return c.factError(ev, "the item is not the first of its queue (invariant 8)")
+	case c.staged >= 0 && (ev.Model != c.stagedModel || ev.Device != c.stagedDevice):
+		return c.factError(ev, "the batch is of another model or device")
+	}
+	c.leaveQueue(slot)
+	it := c.items.at(slot)
+	it.state = itemRunning
+	if c.staged < 0 {
+		c.staged, c.stagedN, c.stagedWork = slot, 0, 0
+		c.stagedModel, c.stagedDevice = ev.Model, ev.Device
+	} else {
+		c.items.at(c.stagedTail).next = slot
+	}
+	it.next = -1
+	c.stagedTail = slot
+	c.stagedN++
+	c.stagedWork += it.work
+	c.running++
+	c.progress = 0
+	return nil
+}
+
+func (c *Core) applyBatchStarted(ev Event) error {
+	dev, r, model := &c.devices[ev.Device], c.residency(ev.Device, ev.Model), &c.cfg.Models[ev.Model]
+	memory := model.Batch.Memory * Bytes(ev.Members())
+	switch {
+	case ev.ID != c.seq:
+		return c.factError(ev, "an effect's id is its own sequence number")
+	case c.staged < 0 || ev.Members() != c.stagedN || ev.Model != c.stagedModel || ev.Device != c.stagedDevice:
+		return c.factError(ev, "the members before it are not its own")
+	case r.state != Resident:
+		return c.factError(ev, "the model is not resident (invariant 6)")
+	case !dev.up || len(dev.batches) >= dev.slots:
+		return c.factError(ev, "no slot is free (invariant 5)")
+	case memory > dev.budget-dev.reserved:
+		return c.factError(ev, "the budget does not allow it (invariant 2)")
+	}
+	dev.reserved += memory
+	dev.batches = append(dev.batches, batch{seq: ev.ID, model: ev.Model, n: c.stagedN, head: c.staged, start: ev.At, estimate: ev.Estimate(), memory: memory})
+	c.staged, c.stagedTail = -1, -1
+	if dev.last != ev.Model {
+		dev.last, dev.lastSince = ev.Model, ev.At
+	}
+	dev.started++
+	r.running++
+	r.batches++
+	c.use(r)
+	return nil
+}
+
+func (c *Core) use(r *residency) {
+	r.lastUsed, r.useOrder = c.now, c.uses
+	c.uses++
+}
+
+func (c *Core) applyBatchEnded(ev Event) error {
+	dev := &c.devices[ev.Device]
+	for i := range dev.batches {
+		b := &dev.batches[i]
+		if b.seq != ev.ID {
+			continue
+		}
+		if b.model != ev.Model {
+			return c.factError(ev, "the batch is of another model")
+		}
+		ended := *b
+		dev.batches = append(dev.batches[:i], dev.batches[i+1:]...)
+		dev.reserved -= ended.memory
+		r := c.residency(ev.Device, ev.Model)
+		r.running--
+		c.use(r)
+		c.endMembers(ended.head, ev.Kind == BatchFinished)
+		return nil
+	}
+	return c.factError(ev, "no such batch is running")
+}
+
+func (c *Core) endMembers(head slotID, finished bool) {
+	for slot := head; slot >= 0; {
+		it := c.items.at(slot)
+		next := it.next
+		c.running--
+		switch {
+		case it.cancelled:
+			c.cancelled++
+			c.endBadly(slot)
+		case finished:
+			c.done++
+			c.items.takeDependants(slot, c.release)
+			c.endItem(slot)
+		default:
+			it.attempts++
+			c.toQueue(slot)
+			if int(it.attempts) >= c.cfg.Attempts {
+				c.doomed = append(c.doomed, it.id)
+			}
+		}
+		slot = next
+	}
+}
+
+// release tells a blocked item that one of its dependencies finished.
+func (c *Core) release(id ItemID) {
+	slot, ok := c.items.lookup(id)
+	if !ok {
+		return // cancelled meanwhile
+	}
+	it := c.items.at(slot)
+	it.waiting--
+	switch it.waiting {
+	case 1:
+		c.queues[it.model].near++
+	case 0:
+		c.queues[it.model].near--
+		c.released = append(c.released, id)
+	}
+}
+
+func (c *Core) applyClaim(ev Event) error {
+	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
+	bytes := Bytes(ev.Value)
+	switch {
+	case bytes < 0 || bytes > dev.budget-dev.reserved:
+		return c.factError(ev, "the budget does not allow it (invariant 2)")
+	case dev.claim.active() && dev.claim.model == ev.Model && ev.ID == 1:
+	case r.state != Absent:
+		return c.factError(ev, "the model is not absent (invariant 12)")
+	case dev.claim.active() || dev.loading != NoModel:
+		return c.factError(ev, "the link is taken (invariant 5)")
+	default:
+		dev.claim.model = ev.Model
+		r.state, r.since = Claimed, ev.At
+		c.settleIn(ev.Device, ev.Model)
+	}
+	dev.claim.got += bytes
+	dev.reserved += bytes
+	return nil
+}
+
+func (c *Core) applyLoadStarted(ev Event) error {
+	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
+	need := c.cfg.Models[ev.Model].Bytes
+	claimed := dev.claim.active() && dev.claim.model == ev.Model
+	switch {
+	case ev.ID != c.seq:
+		return c.factError(ev, "an effect's id is its own sequence number")
+	case !claimed && r.state != Absent:
+		return c.factError(ev, "the model is not absent (invariant 12)")
+	case !dev.up || dev.loading != NoModel || dev.claim.active() != claimed:
+		return c.factError(ev, "the link is taken (invariant 5)")
+	case claimed && dev.claim.got < need, !claimed && need > dev.budget-dev.reserved:
+		return c.factError(ev, "the budget does not allow it (invariant 2)")
+	case ev.Tier() != c.tierOf(ev.Model):
+		return c.factError(ev, "the weights are in another tier")
+	}
+	if claimed {
+		dev.claim = claim{model: NoModel}
+	} else {
+		dev.reserved += need
+		c.settleIn(ev.Device, ev.Model)
+	}
+	*r = residency{state: Loading, seq: ev.ID, since: ev.At, estimate: ev.Estimate(), tier: ev.Tier()}
+	dev.loading = ev.Model
+	c.loads[ev.Model]++
+	c.touchHost(ev.Model)
+	return nil
+}
+
+func (c *Core) applyLoadEnded(ev Event) error {
+	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
+	if r.state != Loading || r.seq != ev.ID {
+		return c.factError(ev, "no such load is in flight")
+	}
+	dev.loading = NoModel
+	if ev.Kind == LoadFinished {
+		r.state, r.loadedAt = Resident, ev.At
+		c.use(r)
+		c.loadFailures[ev.Model] = 0
+		if c.cfg.Estimator != nil {
+			c.cfg.Estimator.Observe(ev.Model, r.tier, c.loads[ev.Model]-1, ev.At-r.since)
+		}
+		return nil
+	}
+	dev.reserved -= c.cfg.Models[ev.Model].Bytes
+	c.settleOut(ev.Device, ev.Model)
+	if c.loadFailures[ev.Model]++; c.loadFailures[ev.Model] >= c.cfg.Attempts {
+		c.loadFailures[ev.Model] = 0
+		q := &c.queues[ev.Model]
+		for s := q.first(&c.items); s >= 0; s = q.next(&c.items, s) {
+			c.doomed = append(c.doomed, c.items.at(s).id)
+		}
+	}
+	return nil
+}
+
+func (c *Core) applyEvictStarted(ev Event) error {
+	r := c.residency(ev.Device, ev.Model)
+	switch {
+	case ev.ID != c.seq:
+		return c.factError(ev, "an effect's id is its own sequence number")
+	case r.state != Resident || r.running > 0 || r.heldUntil > ev.At:
+		return c.factError(ev, "the model is busy, held or not resident (invariant 6)")
+	}
+	r.state, r.seq, r.since = Evicting, ev.ID, ev.At
+	c.devices[ev.Device].evicting += c.cfg.Models[ev.Model].Bytes
+	c.evictions++
+	return nil
+}
+
+func (c *Core) applyEvictEnded(ev Event) error {
+	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
+	if r.state != Evicting || r.seq != ev.ID {
+		return c.factError(ev, "no such eviction is in flight")
+	}
+	bytes := c.cfg.Models[ev.Model].Bytes
+	dev.evicting -= bytes
+	if ev.Kind == EvictFailed {
+		r.state = Resident
+		return nil
+	}
+	dev.reserved -= bytes
+	c.settleOut(ev.Device, ev.Model)
+	c.enterHost(ev.Model)
+	if dev.claim.active() {
+		taken := min(bytes, c.cfg.Models[dev.claim.model].Bytes-dev.claim.got)
+		dev.claim.got += taken
+		dev.reserved += taken
+	}
+	return nil
+}
+
+// settleIn adds m to the models of d, settleOut removes it.
+func (c *Core) settleIn(d DeviceID, m ModelID) {
+	dev := &c.devices[d]
+	i := len(dev.residents)
+	dev.residents = append(dev.residents, m)
+	for ; i > 0 && dev.residents[i-1] > m; i-- {
+		dev.residents[i] = dev.residents[i-1]
+	}
+	dev.residents[i] = m
+}
+
+func (c *Core) settleOut(d DeviceID, m ModelID) {
+	dev := &c.devices[d]
+	for i, r := range dev.residents {
+		if r == m {
+			dev.residents = append(dev.residents[:i], dev.residents[i+1:]...)
+			break
+		}
+	}
+	*c.residency(d, m) = residency{}
+}
+
+// enterHost keeps evicted weights in the host tier, the least recently used
+// making room.
+func (c *Core) enterHost(m ModelID) {
+	bytes := c.cfg.Models[m].Bytes
+	if bytes > c.cfg.HostMemory {
+		return
+	}
+	if c.inHost[m] {
+		c.touchHost(m)
+		return
+	}
+	for c.hostUsed+bytes > c.cfg.HostMemory {
+		out := c.hostOrder[0]
+		c.hostOrder = append(c.hostOrder[:0], c.hostOrder[1:]...)
+		c.inHost[out] = false
+		c.hostUsed -= c.cfg.Models[out].Bytes
+	}
+	c.hostOrder = append(c.hostOrder, m)
+	c.inHost[m] = true
+	c.hostUsed += bytes
+}
+
+func (c *Core) touchHost(m ModelID) {
+	if !c.inHost[m] {
+		return
+	}
+	for i, o := range c.hostOrder {
+		if o == m {
+			copy(c.hostOrder[i:], c.hostOrder[i+1:])
+			c.hostOrder[len(c.hostOrder)-1] = m
+			return
+		}
+	}
+}
+
+func (c *Core) applyTimer(ev Event) error {
+	switch ev.ID {
+	case TimerPolicy:
+		c.timer = Never
+	case TimerHold:
+		c.holdTimer = Never
+	default:
+		return c.factError(ev, "no such timer")
+	}
+	return nil
+}
+
+func (c *Core) applyDevice(ev Event) error {
+	dev := &c.devices[ev.Device]
+	switch ev.Kind {
+	case MemoryObserved:
+		if ev.Value < 0 {
+			return c.factError(ev, "a negative amount of memory")
+		}
+		dev.foreign = Bytes(ev.Value)
+	case DeviceUp:
+		dev.up = true
+	case DeviceDown:
+		dev.up = false
+		for len(dev.batches) > 0 {
+			b := dev.batches[0]
+			dev.batches = append(dev.batches[:0], dev.batches[1:]...)
+			c.endMembers(b.head, false)
+		}
+		for _, m := range dev.residents {
+			*c.residency(ev.Device, m) = residency{}
+		}
+		dev.residents = dev.residents[:0]
+		dev.reserved, dev.evicting, dev.loading, dev.claim = 0, 0, NoModel, claim{model: NoModel}
+	}
+	return nil
+}

@@ -1,0 +1,697 @@
+package scheduler
+
+// residency is where one model stands on one device.
+type residency struct {
+	state     Residency
+	promised  bool  // while victims are being chosen
+	running   int32 // batches
+	tier      Tier  // of the load
+	batches   int64 // since the load
+	seq       int64 // of the load or eviction in flight
+	since     Time  // when the load or eviction began
+	estimate  Time  // of the load
+	loadedAt  Time
+	lastUsed  Time
+	useOrder  int64
+	heldUntil Time
+}
+
+type claim struct {
+	model ModelID // NoModel: none
+	got   Bytes
+}
+
+func (c *claim) active() bool { return c.model != NoModel }
+
+type batch struct {
+	seq      int64
+	model    ModelID
+	n        int
+	head     slotID
+	start    Time
+	estimate Time
+	memory   Bytes
+}
+
+type device struct {
+	up        bool
+	slots     int
+	budget    Bytes
+	reserved  Bytes
+	foreign   Bytes // held by other processes
+	evicting  Bytes // will return
+	batches   []batch
+	loading   ModelID
+	claim     claim
+	last      ModelID
+	lastSince Time
+	started   int64
+	residents []ModelID
+}
+
+func (d *device) headroom() Bytes { return max(0, d.budget-d.foreign-d.reserved) }
+
+// ended is an item or dependency whose consequences are still to be decided.
+type ended struct {
+	item  ItemID
+	cause ItemID
+}
+
+// Core is the scheduler: a single-threaded state machine without clock,
+// goroutines, input or output. Facts go in by Step, events come out by Ready.
+// Its invariants are numbered in the package documentation.
+type Core struct {
+	cfg      Config
+	view     View
+	observer Observer
+
+	now        Time
+	seq        int64 // of the next event
+	arrivals   int64 // the next item's id
+	arrivedNow int
+	readySeq   int64
+	uses       int64
+	evictions  int64
+	promised   int
+
+	blocked, ready, running           int
+	done, failed, rejected, cancelled int64
+
+	items     itemTable
+	queues    []queue
+	active    modelSet
+	devices   []device
+	residence []residency // device by device
+	jobs      map[JobID]*Job
+	ended     map[ItemID]struct{} // failed, rejected, cancelled
+	endedIDs  []ItemID            // the same in order, when KeepFailed bounds them
+
+	loads        []int64 // started, per model
+	loadFailures []int   // in a row, per model
+
+	hostUsed  Bytes
+	hostOrder []ModelID // least recently used first
+	inHost    []bool
+
+	timer     Time
+	holdTimer Time
+	lastHold  Time // the latest expiry that any hold was given
+
+	// An arrival being put together.
+	arriving slotID
+	follow   int
+	// A batch being put together.
+	staged       slotID
+	stagedTail   slotID
+	stagedN      int
+	stagedWork   int64
+	stagedModel  ModelID
+	stagedDevice DeviceID
+
+	// Consequences that settle decides, in order.
+	released []ItemID
+	doomed   []ItemID
+	orphans  []ended
+
+	out      []Event
+	victims  []ModelID
+	spared   []ModelID
+	progress int // decisions since an item last arrived, was dispatched or ended
+	recent   [16]Decision
+	err      error
+}
+
+// New returns a core in its initial state, or what is wrong with its
+// configuration: a *ConfigError or *TooBigError.
+func New(cfg Config) (*Core, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Attempts == 0 {
+		cfg.Attempts = DefaultAttempts
+	}
+	models, devices := len(cfg.Models), len(cfg.Devices)
+	c := &Core{
+		cfg:       cfg,
+		queues:    make([]queue, models),
+		active:    make(modelSet, (models+63)/64),
+		devices:   make([]device, devices),
+		residence: make([]residency, models*devices),
+		jobs:      map[JobID]*Job{},
+		ended:     map[ItemID]struct{}{},
+		loads:     make([]int64, models), loadFailures: make([]int, models),
+		inHost: make([]bool, models),
+		timer:  Never, holdTimer: Never,
+		arriving: -1, staged: -1, stagedTail: -1,
+	}
+	c.view = View{c: c}
+	c.items.init()
+	for i := range c.queues {
+		c.queues[i].init(cfg.Order != nil)
+	}
+	for i, d := range cfg.Devices {
+		c.devices[i] = device{up: !d.Down, slots: d.Slots, budget: d.Budget, loading: NoModel, claim: claim{model: NoModel}, last: NoModel}
+	}
+	c.observer, _ = cfg.Policy.(Observer)
+	return c, nil
+}
+
+// Config returns the configuration with its defaults filled in.
+func (c *Core) Config() Config { return c.cfg }
+
+// View returns the read-only view that policies get; it always shows the
+// present state.
+func (c *Core) View() *View { return &c.view }
+
+// Now returns the time of the last step.
+func (c *Core) Now() Time { return c.now }
+
+// Ready returns the events since the last Advance, in order. The slice is
+// valid until the next Advance.
+func (c *Core) Ready() []Event { return c.out }
+
+// Advance forgets the events that Ready returned: they are logged and their
+// effects started.
+func (c *Core) Advance() { c.out = c.out[:0] }
+
+// Counts are how many items there are of each kind (invariant 1).
+type Counts struct {
+	Arrived, Blocked, Ready, Running, Done, Failed, Rejected, Cancelled int64
+}
+
+// Counts returns how many items are where.
+func (c *Core) Counts() Counts {
+	return Counts{Arrived: c.arrivals, Blocked: int64(c.blocked), Ready: int64(c.ready), Running: int64(c.running),
+		Done: c.done, Failed: c.failed, Rejected: c.rejected, Cancelled: c.cancelled}
+}
+
+// Step takes all facts of one instant in the order of World.Next, applies
+// them, and asks the policy for decisions until it idles. After an error the
+// core is spent: every later Step returns the same error.
+func (c *Core) Step(facts []Event) error {
+	if c.err == nil {
+		c.err = c.step(facts)
+	}
+	return c.err
+}
+
+func (c *Core) step(facts []Event) error {
+	class := 0
+	for i, ev := range facts {
+		if !ev.Kind.Fact() {
+			return c.factError(ev, "is no fact")
+		}
+		if k := ev.Kind.Class(); k < class {
+			return c.factError(ev, "is out of order within its instant")
+		} else {
+			class = k
+		}
+		if i == 0 {
+			ev.Flags |= FlagFirst
+		} else if ev.At != facts[0].At {
+			return c.factError(ev, "is not of the instant of its step")
+		} else {
+			ev.Flags &^= FlagFirst
+		}
+		if err := c.emit(ev); err != nil {
+			return err
+		}
+	}
+	if c.arriving >= 0 {
+		return c.factError(facts[len(facts)-1], "attributes of an arrival are missing")
+	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	for {
+		d := c.cfg.Policy.Next(&c.view)
+		if d.Kind == DecideIdle {
+			break
+		}
+		c.recent[c.progress%len(c.recent)] = d
+		c.progress++
+		if c.progress > 64+4*len(c.cfg.Models)*len(c.devices) {
+			return c.livelock()
+		}
+		if rule, err := c.decide(d); err != nil {
+			return err
+		} else if rule != 0 {
+			return &IllegalDecision{At: c.now, Decision: d, Rule: rule}
+		}
+		if err := c.settle(); err != nil {
+			return err
+		}
+	}
+	if c.cfg.Checked {
+		return c.Check()
+	}
+	return nil
+}
+
+func (c *Core) livelock() error {
+	err := &LivelockError{At: c.now}
+	for i := max(0, c.progress-len(c.recent)); i < c.progress; i++ {
+		err.Cycle = append(err.Cycle, c.recent[i%len(c.recent)])
+	}
+	return err
+}
+
+// emit logs an event, applies it and shows it to the policy.
+func (c *Core) emit(ev Event) error {
+	c.out = append(c.out, ev)
+	if err := c.Apply(ev); err != nil {
+		c.out = c.out[:len(c.out)-1]
+		return err
+	}
+	if c.observer != nil {
+		c.observer.Observe(&c.view, ev)
+	}
+	return nil
+}
+
+func (c *Core) decided(kind Kind, id, value int64, m ModelID, d DeviceID) error {
+	return c.emit(Event{At: c.now, Kind: kind, ID: id, Value: value, Model: m, Device: d})
+}
+
+// decide validates a policy's decision and emits its events. A rule other
+// than 0 means that the decision is illegal and nothing happened.
+func (c *Core) decide(d Decision) (Rule, error) {
+	if rule := c.known(d); rule != 0 {
+		return rule, nil
+	}
+	switch d.Kind {
+	case DecideRun:
+		return c.decideRun(d)
+	case DecideLoad:
+		return c.decideLoad(d)
+	case DecideEvict:
+		if rule := c.evictRule(d.Device, d.Model); rule != 0 {
+			return rule, nil
+		}
+		if err := c.note(d); err != nil {
+			return 0, err
+		}
+		return 0, c.startEvict(d.Device, d.Model)
+	case DecideWake:
+		if d.At <= c.now || d.At >= c.timer {
+			return RuleWakeTime, nil
+		}
+		if err := c.note(d); err != nil {
+			return 0, err
+		}
+		return 0, c.decided(TimerSet, TimerPolicy, int64(d.At), NoModel, NoDevice)
+	case DecideReject:
+		slot, _ := c.items.lookup(d.Item)
+		if s := c.items.at(slot).state; s != itemBlocked && s != itemReady {
+			return RuleReady, nil
+		}
+		if err := c.note(d); err != nil {
+			return 0, err
+		}
+		return 0, c.decided(ItemRejected, int64(d.Item), int64(d.At), c.items.at(slot).model, NoDevice)
+	}
+	return c.decideHold(d)
+}
+
+func (c *Core) known(d Decision) Rule {
+	switch d.Kind {
+	case DecideWake:
+		return 0
+	case DecideReject:
+		if _, ok := c.items.lookup(d.Item); !ok {
+			return RuleKnown
+		}
+		return 0
+	case DecideRun, DecideLoad, DecideEvict, DecideHold:
+		if d.Device < 0 || int(d.Device) >= len(c.devices) || d.Model < 0 || int(d.Model) >= len(c.cfg.Models) {
+			return RuleKnown
+		}
+		if !c.devices[d.Device].up {
+			return RuleUp
+		}
+		return 0
+	}
+	return RuleKnown
+}
+
+func (c *Core) note(d Decision) error {
+	if d.Why.Code == 0 {
+		return nil
+	}
+	return c.decided(Note, d.Why.Code, d.Why.Value, d.Model, d.Device)
+}
+
+func (c *Core) decideRun(d Decision) (Rule, error) {
+	dev, q, model := &c.devices[d.Device], &c.queues[d.Model], &c.cfg.Models[d.Model]
+	switch {
+	case c.residency(d.Device, d.Model).state != Resident:
+		return RuleResident, nil
+	case len(dev.batches) >= dev.slots:
+		return RuleSlot, nil
+	case d.N < 1 || d.N > model.Batch.Max:
+		return RuleBatchSize, nil
+	case d.N > q.n:
+		return RuleReady, nil
+	case d.N > c.fits(d.Device, d.Model):
+		return RuleBudget, nil
+	}
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	for range d.N {
+		slot := q.first(&c.items)
+		if err := c.decided(MemberDispatched, int64(c.items.at(slot).id), 0, d.Model, d.Device); err != nil {
+			return 0, err
+		}
+	}
+	estimate := model.Batch.Time(d.N, c.stagedWork)
+	return 0, c.decided(BatchStarted, c.seq, PackBatch(d.N, estimate), d.Model, d.Device)
+}
+
+func (c *Core) decideLoad(d Decision) (Rule, error) {
+	victims, rule := c.planLoad(d.Device, d.Model)
+	if rule != 0 {
+		return rule, nil
+	}
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	dev := &c.devices[d.Device]
+	if free := dev.headroom(); free < c.cfg.Models[d.Model].Bytes {
+		if err := c.decided(LoadClaimed, 0, int64(free), d.Model, d.Device); err != nil {
+			return 0, err
+		}
+		for _, m := range victims {
+			if err := c.startEvict(d.Device, m); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	}
+	return 0, c.startLoad(d.Device, d.Model)
+}
+
+func (c *Core) decideHold(d Decision) (Rule, error) {
+	switch {
+	case c.residency(d.Device, d.Model).state != Resident:
+		return RuleResident, nil
+	case d.At <= c.now:
+		return RuleHoldTime, nil
+	}
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	if err := c.decided(ModelHeld, 0, int64(d.At), d.Model, d.Device); err != nil {
+		return 0, err
+	}
+	if d.At < c.holdTimer {
+		return 0, c.decided(TimerSet, TimerHold, int64(d.At), NoModel, NoDevice)
+	}
+	return 0, nil
+}
+
+func (c *Core) evictRule(d DeviceID, m ModelID) Rule {
+	switch r := c.residency(d, m); {
+	case r.state != Resident || r.promised:
+		return RuleResident
+	case r.running > 0:
+		return RuleBusy
+	case r.heldUntil > c.now:
+		return RuleHeld
+	}
+	return 0
+}
+
+func (c *Core) startEvict(d DeviceID, m ModelID) error {
+	return c.decided(EvictStarted, c.seq, int64(c.cfg.Models[m].Bytes), m, d)
+}
+
+func (c *Core) startLoad(d DeviceID, m ModelID) error {
+	return c.emit(Event{At: c.now, Kind: LoadStarted, ID: c.seq, Value: int64(c.loadEstimate(m)),
+		Model: m, Device: d, Flags: uint8(c.tierOf(m)) << tierShift})
+}
+
+// planLoad returns whom a load of m on d would evict, or the rule that
+// forbids it. Victims are asked for one by one until the newcomer fits; then,
+// in the order of choice, one without which it still fits is spared. The
+// slice is valid until the next call.
+func (c *Core) planLoad(d DeviceID, m ModelID) ([]ModelID, Rule) {
+	dev := &c.devices[d]
+	need := c.cfg.Models[m].Bytes - dev.headroom() - dev.evicting
+	switch {
+	case !dev.up:
+		return nil, RuleUp
+	case c.residency(d, m).state != Absent:
+		return nil, RuleAbsent
+	case dev.loading != NoModel || dev.claim.active():
+		return nil, RuleLink
+	case c.cfg.Models[m].Bytes > dev.budget:
+		return nil, RuleBudget
+	case need <= 0:
+		return nil, 0
+	}
+	return c.chooseVictims(d, m, need)
+}
+
+func (c *Core) chooseVictims(d DeviceID, m ModelID, need Bytes) ([]ModelID, Rule) {
+	c.victims = c.victims[:0]
+	rule := Rule(0)
+	surplus := -need
+	for surplus < 0 && rule == 0 {
+		v, ok := NoModel, false
+		if c.cfg.Evictor != nil {
+			v, ok = c.cfg.Evictor.Victim(&c.view, d, -surplus, m)
+		}
+		if !ok || v < 0 || int(v) >= len(c.cfg.Models) || !c.view.Evictable(d, v) {
+			rule = RuleVictim
+			break
+		}
+		c.residency(d, v).promised = true
+		c.promised++
+		c.victims = append(c.victims, v)
+		surplus += c.cfg.Models[v].Bytes
+	}
+	for _, v := range c.victims {
+		c.residency(d, v).promised = false
+	}
+	c.promised = 0
+	if rule != 0 {
+		return nil, rule
+	}
+	kept := c.spared[:0]
+	for _, v := range c.victims {
+		if b := c.cfg.Models[v].Bytes; b <= surplus {
+			surplus -= b
+		} else {
+			kept = append(kept, v)
+		}
+	}
+	c.spared = kept
+	return kept, 0
+}
+
+// settle decides what follows of itself, before the policy is asked.
+func (c *Core) settle() error {
+	for len(c.doomed)+len(c.orphans)+len(c.released) > 0 {
+		if err := c.settleItems(); err != nil {
+			return err
+		}
+	}
+	for d := range c.devices {
+		if c.devices[d].claim.active() {
+			if err := c.settleClaim(DeviceID(d)); err != nil {
+				return err
+			}
+		}
+	}
+	if c.holdTimer == Never && c.lastHold > c.now {
+		return c.settleHolds()
+	}
+	return nil
+}
+
+func (c *Core) settleItems() error {
+	for len(c.doomed) > 0 {
+		id := c.doomed[0]
+		if slot, ok := c.items.lookup(id); ok {
+			if err := c.decided(ItemFailed, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
+				return err
+			}
+			continue
+		}
+		c.doomed = dropFirst(c.doomed)
+	}
+	for len(c.orphans) > 0 {
+		o := c.orphans[0]
+		if slot, ok := c.items.lookup(o.item); ok {
+			if err := c.decided(DependantCancelled, int64(o.item), int64(o.cause), c.items.at(slot).model, NoDevice); err != nil {
+				return err
+			}
+			continue
+		}
+		c.orphans = dropFirst(c.orphans)
+	}
+	for len(c.released) > 0 && len(c.orphans) == 0 {
+		id := c.released[0]
+		if slot, ok := c.items.lookup(id); ok {
+			if err := c.decided(ItemReadied, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
+				return err
+			}
+			continue
+		}
+		c.released = dropFirst(c.released)
+	}
+	return nil
+}
+
+// dropFirst removes the first element of a short-lived list.
+func dropFirst[T any](s []T) []T {
+	if len(s) == 1 {
+		return s[:0]
+	}
+	return s[1:]
+}
+
+// settleClaim starts a claimed load once it has its bytes, and looks for
+// further victims when evictions failed it.
+func (c *Core) settleClaim(d DeviceID) error {
+	dev := &c.devices[d]
+	m := dev.claim.model
+	need := c.cfg.Models[m].Bytes - dev.claim.got
+	if need <= 0 {
+		return c.startLoad(d, m)
+	}
+	if dev.evicting >= need {
+		return nil
+	}
+	if free := dev.headroom(); free > 0 {
+		if err := c.decided(LoadClaimed, 1, int64(min(free, need)), m, d); err != nil {
+			return err
+		}
+		return c.settleClaim(d)
+	}
+	victims, rule := c.chooseVictims(d, m, need-dev.evicting)
+	if rule != 0 {
+		return nil // asked again after the next facts
+	}
+	for _, v := range victims {
+		if err := c.startEvict(d, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleHolds sets the core's own timer to the next expiry of a hold.
+func (c *Core) settleHolds() error {
+	next := Never
+	for i := range c.residence {
+		if h := c.residence[i].heldUntil; h > c.now && h < next {
+			next = h
+		}
+	}
+	if next == Never {
+		return nil
+	}
+	return c.decided(TimerSet, TimerHold, int64(next), NoModel, NoDevice)
+}
+
+// End says that no facts will come any more. It returns an error if items
+// were left that can never run (a *DependencyError) or that could have run (a
+// *LostWakeupError).
+func (c *Core) End() error {
+	if c.err != nil {
+		return c.err
+	}
+	if len(c.items.placeholders) > 0 {
+		return c.unknownDependency()
+	}
+	if c.blocked > 0 && c.ready == 0 && c.running == 0 {
+		return c.cycle()
+	}
+	if c.ready > 0 && !c.cfg.Waits {
+		return c.lostWakeup()
+	}
+	return nil
+}
+
+func (c *Core) unknownDependency() error {
+	err := &DependencyError{Item: -1, On: -1, What: "unknown"}
+	for id, slot := range c.items.placeholders {
+		if err.On < 0 || id < err.On {
+			err.On = id
+			err.Item = c.items.edges[c.items.at(slot).dependants].to
+		}
+	}
+	return err
+}
+
+// cycle names the first blocked item; with nothing left to finish, every
+// blocked item waits for a cycle.
+func (c *Core) cycle() error {
+	var first *item
+	for i := range c.items.slots {
+		if it := &c.items.slots[i]; it.state == itemBlocked && (first == nil || it.id < first.id) {
+			first = it
+		}
+	}
+	if first == nil || first.dependants < 0 {
+		return &DependencyError{Item: first.id, On: first.id, What: "cyclic"}
+	}
+	return &DependencyError{Item: c.items.edges[first.dependants].to, On: first.id, What: "cyclic"}
+}
+
+func (c *Core) lostWakeup() error {
+	if c.timer != Never || c.holdTimer != Never {
+		return nil
+	}
+	for i := range c.devices {
+		d := &c.devices[i]
+		if len(d.batches) > 0 || d.loading != NoModel || d.claim.active() || d.evicting > 0 {
+			return nil
+		}
+	}
+	for m := c.active.next(0); m != NoModel; m = c.active.next(m + 1) {
+		for i := range c.devices {
+			d := DeviceID(i)
+			if c.devices[i].up && (c.residency(d, m).state == Resident && c.fits(d, m) > 0 || c.view.Loadable(d, m)) {
+				return &LostWakeupError{At: c.now, Ready: c.ready, Device: d, Model: m}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Core) residency(d DeviceID, m ModelID) *residency {
+	return &c.residence[int(d)*len(c.cfg.Models)+int(m)]
+}
+
+// fits returns the largest batch of m that the queue, its maximum and d's
+// ledger allow.
+func (c *Core) fits(d DeviceID, m ModelID) int {
+	b := &c.cfg.Models[m].Batch
+	n := min(c.queues[m].n, b.Max)
+	if b.Memory > 0 {
+		n = int(min(Bytes(n), c.devices[d].headroom()/b.Memory))
+	}
+	return n
+}
+
+func (c *Core) tierOf(m ModelID) Tier {
+	if c.inHost[m] {
+		return TierHost
+	}
+	return TierDisk
+}
+
+func (c *Core) loadEstimate(m ModelID) Time {
+	tier := c.tierOf(m)
+	if c.cfg.Estimator == nil {
+		return c.cfg.Models[m].Load[tier]
+	}
+	return c.cfg.Estimator.Load(m, tier, c.loads[m])
+}
+
+func (c *Core) factError(ev Event, what string) error {
+	return &FactError{Event: ev, Seq: c.seq, What: what}
+}

@@ -1,0 +1,109 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Source says what arrives.
+type Source interface {
+	// Next returns the arrivals of the next instant, each followed by its
+	// attribute and dependency events, all At that time, or io.EOF after the
+	// last. The slice is valid until the next call.
+	Next() ([]Event, error)
+}
+
+// Recorded is a Source that knows true service times. They are for the World;
+// no View shows them.
+type Recorded interface {
+	Source
+	// Service returns the recorded service time of an item that the last call
+	// of Next returned, and whether it has one.
+	Service(item ItemID) (Time, bool)
+}
+
+// Reactive is a Source whose arrivals depend on what happens (closed loops).
+// The world shows it every event and asks for arrivals only when they are due.
+type Reactive interface {
+	Source
+	Sink
+	// NextAt returns when Next has something, or false while that depends on
+	// events still to come.
+	NextAt() (Time, bool)
+}
+
+// Namer gives the names behind dense ids, for logs and messages.
+type Namer interface {
+	// ItemName returns the name of an item that one of the last two calls of
+	// the source's Next returned.
+	ItemName(item ItemID) string
+	JobName(job JobID) string
+	TenantName(tenant int64) string
+}
+
+// World carries out effects and tells what happened: a simulated GPU, a
+// physical one, or a log.
+type World interface {
+	// Next returns all facts of the next instant in the order of
+	// Kind.Class, then completions by the sequence number of what they
+	// complete, then arrivals by source order. It returns io.EOF when nothing
+	// will happen any more, ErrHorizon when the run was cut. The slice is
+	// valid until the next call.
+	Next() ([]Event, error)
+	// Start begins to carry out one event whose Kind.Effect is true; it must
+	// not block. MemberDispatched events precede their BatchStarted.
+	Start(effect Event) error
+}
+
+// Sink receives events in order. It must not keep the slice. A World that is
+// also a Sink sees events before their effects are started.
+type Sink interface {
+	Append(events []Event) error
+}
+
+// ErrHorizon is returned by a World whose run ends with work left over.
+var ErrHorizon = errors.New("the horizon was reached")
+
+// Drive runs core in world until the world ends, the context is done or
+// something fails. It hands every event to the sinks before the world starts
+// the effects among them.
+func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
+	if s, ok := world.(Sink); ok {
+		sinks = append([]Sink{s}, sinks...)
+	}
+	for done := ctx.Done(); ; {
+		select {
+		case <-done:
+			return ctx.Err()
+		default:
+		}
+		facts, err := world.Next()
+		switch {
+		case err == io.EOF:
+			return core.End()
+		case err == ErrHorizon:
+			return nil
+		case err != nil:
+			return err
+		}
+		stepErr := core.Step(facts)
+		events := core.Ready()
+		for _, s := range sinks {
+			if err := s.Append(events); err != nil {
+				return err
+			}
+		}
+		if stepErr != nil {
+			return stepErr
+		}
+		for i := range events {
+			if events[i].Kind.Effect() {
+				if err := world.Start(events[i]); err != nil {
+					return err
+				}
+			}
+		}
+		core.Advance()
+	}
+}

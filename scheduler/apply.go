@@ -25,7 +25,9 @@ func (c *Core) Apply(ev Event) error {
 
 func (c *Core) apply(ev Event) error {
 	switch ev.Kind {
-	case ItemArrived, ItemReadied, MemberDispatched, ItemCancelled, ItemRejected, DependantCancelled, ItemFailed:
+	case ItemCancelled:
+		return c.applyItem(ev)
+	case ItemArrived, ItemReadied, MemberDispatched, ItemRejected, DependantCancelled, ItemFailed:
 		if ev.Model < 0 || int(ev.Model) >= len(c.queues) {
 			return c.factError(ev, "no such model")
 		}
@@ -98,7 +100,7 @@ func (c *Core) applyItem(ev Event) error {
 		return c.factError(ev, "the item is not in the system")
 	}
 	it := c.items.at(slot)
-	if it.model != ev.Model {
+	if it.model != ev.Model && ev.Kind != ItemCancelled {
 		return c.factError(ev, "the item is of another model")
 	}
 	switch ev.Kind {

@@ -40,7 +40,9 @@ const (
 	ItemTenant Kind = 5
 	// ItemDependsOn: item ID may start only after item Value has finished.
 	ItemDependsOn Kind = 6
-	// ItemCancelled: whoever submitted item ID no longer wants it.
+	// ItemCancelled: whoever submitted item ID no longer wants it. A running
+	// item ends with its batch, one that has ended stays as it ended. The model
+	// need not be named.
 	ItemCancelled Kind = 7
 	// BatchFinished and BatchFailed end the batch that the BatchStarted event
 	// at sequence number ID began; Value is the Failure.

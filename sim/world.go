@@ -1,0 +1,384 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Config describes a simulated world.
+type Config struct {
+	Models    []Cost // in catalogue order
+	Source    scheduler.Source
+	Seed      uint64
+	Replicate int
+	// Horizon, if positive, ends the run: nothing after it happens.
+	Horizon scheduler.Time
+	Faults  Faults
+}
+
+// World is the simulated GPU machine: a scheduler.World in virtual time. It is
+// deterministic and single-threaded.
+type World struct {
+	cfg     Config
+	draws   draws
+	future  future
+	timers  [2]scheduler.Time
+	facts   []scheduler.Event
+	started []int64
+	evicts  []int64 // like started: ordinals of each model's loads and evictions
+
+	reactive scheduler.Reactive
+	recorded scheduler.Recorded
+	arrivals []scheduler.Event // of the next instant; empty when the source ended or must be asked when due
+	drained  bool
+
+	work     map[scheduler.ItemID]int64          // other than ordinary
+	service  map[scheduler.ItemID]scheduler.Time // recorded
+	attempts map[scheduler.ItemID]int            // of items whose batch failed
+	members  []scheduler.ItemID                  // of the batch being put together
+	running  map[int64][]scheduler.ItemID        // kept only where faults can happen
+	faults   faultState
+}
+
+// New returns a world at time 0.
+func New(cfg Config) *World {
+	w := &World{cfg: cfg, draws: newDraws(cfg.Seed, cfg.Replicate, cfg.Models),
+		timers:  [2]scheduler.Time{scheduler.Never, scheduler.Never},
+		started: make([]int64, len(cfg.Models)),
+		evicts:  make([]int64, len(cfg.Models)),
+		work:    map[scheduler.ItemID]int64{}, attempts: map[scheduler.ItemID]int{}}
+	w.reactive, _ = cfg.Source.(scheduler.Reactive)
+	if w.recorded, _ = cfg.Source.(scheduler.Recorded); w.recorded != nil {
+		w.service = map[scheduler.ItemID]scheduler.Time{}
+	}
+	w.faults.init(cfg.Faults)
+	if cfg.Faults.active() {
+		w.running = map[int64][]scheduler.ItemID{}
+	}
+	return w
+}
+
+// Append shows the events to a source that reacts to them.
+func (w *World) Append(events []scheduler.Event) error {
+	if w.reactive == nil {
+		return nil
+	}
+	return w.reactive.Append(events)
+}
+
+// Next returns the facts of the next instant at which anything happens.
+func (w *World) Next() ([]scheduler.Event, error) {
+	at, err := w.nextAt()
+	if err != nil {
+		return nil, err
+	}
+	if w.cfg.Horizon > 0 && at > w.cfg.Horizon {
+		return nil, scheduler.ErrHorizon
+	}
+	w.facts = w.facts[:0]
+	for len(w.future) > 0 && w.future[0].ev.At == at {
+		w.complete(w.future.pop())
+	}
+	w.facts = w.faults.due(at, w.facts, w.loseDevice)
+	if err := w.arrive(at); err != nil {
+		return nil, err
+	}
+	for id := range w.timers {
+		if w.timers[id] == at {
+			w.timers[id] = scheduler.Never
+			w.facts = append(w.facts, scheduler.Event{At: at, Kind: scheduler.TimerFired, ID: int64(id), Model: scheduler.NoModel, Device: scheduler.NoDevice})
+		}
+	}
+	return w.facts, nil
+}
+
+// nextAt returns the earliest of completions, faults, arrivals and timers.
+func (w *World) nextAt() (scheduler.Time, error) {
+	if err := w.peek(); err != nil {
+		return 0, err
+	}
+	at := min(w.timers[scheduler.TimerPolicy], w.timers[scheduler.TimerHold])
+	if len(w.future) > 0 {
+		at = min(at, w.future[0].ev.At)
+	}
+	if len(w.arrivals) > 0 {
+		at = min(at, w.arrivals[0].At)
+	} else if w.reactive != nil {
+		if t, ok := w.reactive.NextAt(); ok {
+			at = min(at, t)
+		}
+	}
+	if at == scheduler.Never && !w.faults.pending() {
+		return 0, io.EOF
+	}
+	return min(at, w.faults.nextAt()), nil
+}
+
+// peek fetches the next instant's arrivals of a source that does not react.
+func (w *World) peek() error {
+	if w.drained || w.reactive != nil || len(w.arrivals) > 0 {
+		return nil
+	}
+	events, err := w.cfg.Source.Next()
+	if err == io.EOF {
+		w.drained = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.arrivals = events
+	return w.admit(events)
+}
+
+// arrive adds what arrives at the given time to the facts.
+func (w *World) arrive(at scheduler.Time) error {
+	if w.reactive != nil {
+		if t, ok := w.reactive.NextAt(); ok && t == at {
+			events, err := w.reactive.Next()
+			if err != nil {
+				return err
+			}
+			w.facts = append(w.facts, events...)
+			return w.admit(events)
+		}
+		return nil
+	}
+	if len(w.arrivals) > 0 && w.arrivals[0].At == at {
+		w.facts = append(w.facts, w.arrivals...)
+		w.arrivals = nil
+	}
+	return nil
+}
+
+// admit keeps what only the world knows of arriving items.
+func (w *World) admit(events []scheduler.Event) error {
+	for i := range events {
+		ev := &events[i]
+		switch ev.Kind {
+		case scheduler.ItemWork:
+			if ev.Value != scheduler.WorkUnit {
+				w.work[ev.Item()] = ev.Value
+			}
+		case scheduler.ItemArrived:
+			if ev.Model < 0 || int(ev.Model) >= len(w.cfg.Models) {
+				return fmt.Errorf("sim: item %d arrives for model %d of %d", ev.ID, ev.Model, len(w.cfg.Models))
+			}
+			if w.recorded != nil {
+				if t, ok := w.recorded.Service(ev.Item()); ok {
+					w.service[ev.Item()] = t
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Start begins to carry out an effect: its end becomes a future fact.
+func (w *World) Start(ev scheduler.Event) error {
+	switch ev.Kind {
+	case scheduler.MemberDispatched:
+		w.members = append(w.members, ev.Item())
+		return nil
+	case scheduler.TimerSet:
+		w.timers[ev.ID] = scheduler.Time(ev.Value)
+		return nil
+	case scheduler.BatchStarted:
+		return w.startBatch(ev)
+	case scheduler.LoadStarted:
+		n := &w.started[ev.Model]
+		took := w.draws.load(ev.Model, *n, w.cfg.Models[ev.Model].Load[ev.Tier()])
+		failed := w.faults.load(&w.draws, ev.Model, *n)
+		*n++
+		return w.schedule(ev, took, scheduler.LoadFinished, scheduler.LoadFailed, failed)
+	case scheduler.EvictStarted:
+		n := w.evicts[ev.Model]
+		w.evicts[ev.Model]++
+		took := drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
+		return w.schedule(ev, took, scheduler.EvictFinished, scheduler.EvictFailed, false)
+	}
+	return fmt.Errorf("sim: %v is no effect", ev.Kind)
+}
+
+func (w *World) startBatch(ev scheduler.Event) error {
+	took := w.batchTime(ev.Model)
+	lowest, attempt := w.lowestMember()
+	failed := w.faults.batch(&w.draws, lowest, attempt)
+	if w.running != nil {
+		w.running[ev.ID] = append([]scheduler.ItemID(nil), w.members...)
+	} else {
+		w.forget(w.members)
+	}
+	w.members = w.members[:0]
+	return w.schedule(ev, took, scheduler.BatchFinished, scheduler.BatchFailed, failed)
+}
+
+func (w *World) lowestMember() (scheduler.ItemID, int) {
+	lowest := w.members[0]
+	for _, id := range w.members {
+		lowest = min(lowest, id)
+	}
+	if len(w.attempts) == 0 {
+		return lowest, 0
+	}
+	return lowest, w.attempts[lowest]
+}
+
+// forget drops what is kept of items that have started for good.
+func (w *World) forget(items []scheduler.ItemID) {
+	if len(w.work)+len(w.service)+len(w.attempts) == 0 {
+		return
+	}
+	for _, id := range items {
+		delete(w.work, id)
+		delete(w.service, id)
+		delete(w.attempts, id)
+	}
+}
+
+// batchTime returns what the members being put together take.
+func (w *World) batchTime(m scheduler.ModelID) scheduler.Time {
+	cost := &w.cfg.Models[m]
+	n := len(w.members)
+	switch {
+	case cost.BatchTime != nil:
+		lowest, attempt := w.lowestMember()
+		return drawn(cost.BatchTime, w.draws.uniform(drawBatch, uint64(lowest), uint64(attempt)))
+	case cost.ItemTime == nil && len(w.work)+len(w.service) == 0:
+		return cost.Batch.Time(n, int64(n)*scheduler.WorkUnit)
+	}
+	base := cost.Batch.Base
+	perItem := cost.Batch.PerItem
+	if n <= len(cost.Batch.Times) {
+		base = min(base, cost.Batch.Times[n-1])
+		perItem = (cost.Batch.Times[n-1] - base) / scheduler.Time(n)
+	}
+	total, fits := base, true
+	for _, id := range w.members {
+		if fits {
+			total, fits = scheduler.AddTime(total, w.itemTime(cost, id, perItem))
+		}
+	}
+	return total
+}
+
+// itemTime returns an item's share: as recorded, drawn, or by its work.
+func (w *World) itemTime(cost *Cost, id scheduler.ItemID, perItem scheduler.Time) scheduler.Time {
+	if t, ok := w.service[id]; ok {
+		return t
+	}
+	if cost.ItemTime != nil {
+		perItem = drawn(cost.ItemTime, w.draws.uniform(drawItem, uint64(id), uint64(w.attempts[id])))
+	}
+	if work, ok := w.work[id]; ok {
+		return scheduler.BatchCost{PerItem: perItem}.Time(1, work)
+	}
+	return perItem
+}
+
+// schedule makes the end of an effect a future fact.
+func (w *World) schedule(ev scheduler.Event, took scheduler.Time, finished, failed scheduler.Kind, fails bool) error {
+	at, ok := scheduler.AddTime(ev.At, took)
+	if !ok {
+		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("%v of model %q", ev.Kind, w.cfg.Models[ev.Model].Name)}
+	}
+	end := scheduler.Event{At: at, Kind: finished, ID: ev.ID, Model: ev.Model, Device: ev.Device}
+	if fails {
+		end.Kind, end.Value = failed, int64(scheduler.FailureFault)
+	}
+	w.future.push(completion{ev: end})
+	return nil
+}
+
+// complete turns a due completion into a fact.
+func (w *World) complete(c completion) {
+	if w.running != nil {
+		w.settleMembers(c.ev)
+	}
+	w.facts = append(w.facts, c.ev)
+}
+
+// settleMembers keeps what failed items need for their next attempt.
+func (w *World) settleMembers(ev scheduler.Event) {
+	members, ok := w.running[ev.ID]
+	if !ok {
+		return
+	}
+	delete(w.running, ev.ID)
+	if ev.Kind == scheduler.BatchFinished {
+		w.forget(members)
+		return
+	}
+	for _, id := range members {
+		w.attempts[id]++
+	}
+}
+
+// completion is the future end of an effect.
+type completion struct{ ev scheduler.Event }
+
+// before is the tie rule: time, class, sequence number of the decision.
+func (a *completion) before(b *completion) bool {
+	if a.ev.At != b.ev.At {
+		return a.ev.At < b.ev.At
+	}
+	if ca, cb := a.ev.Kind.Class(), b.ev.Kind.Class(); ca != cb {
+		return ca < cb
+	}
+	return a.ev.ID < b.ev.ID
+}
+
+// future is a binary heap of completions.
+type future []completion
+
+func (f *future) push(c completion) {
+	h := append(*f, c)
+	i := len(h) - 1
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !h[i].before(&h[parent]) {
+			break
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
+	*f = h
+}
+
+func (f *future) pop() completion {
+	h := *f
+	top := h[0]
+	last := len(h) - 1
+	h[0] = h[last]
+	h = h[:last]
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
+			if h[child].before(&h[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			break
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+	*f = h
+	return top
+}
+
+// dropDevice removes the completions of a lost device.
+func (f *future) dropDevice(d scheduler.DeviceID, dropped func(scheduler.Event)) {
+	var kept future
+	for _, c := range *f {
+		if c.ev.Device == d {
+			dropped(c.ev)
+		} else {
+			kept.push(c)
+		}
+	}
+	*f = kept
+}

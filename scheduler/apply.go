@@ -3,12 +3,15 @@ package scheduler
 // Apply changes the state by one event, fact or decision; nothing else does.
 // It returns a *FactError or *DependencyError, and leaves the state of a core
 // that returned one undefined.
-func (c *Core) Apply(ev Event) error {
+func (c *Core) Apply(ev Event) error { return c.applyNext(&ev) }
+
+func (c *Core) applyNext(ev *Event) error {
 	if ev.At < c.now {
 		return c.factError(ev, "lies before its predecessor (invariant 3)")
 	}
 	if ev.At > c.now {
-		c.now, c.progress = ev.At, 0
+		c.now = ev.At
+		c.progressed()
 	}
 	if ev.First() {
 		c.arrivedNow = 0
@@ -23,7 +26,15 @@ func (c *Core) Apply(ev Event) error {
 	return nil
 }
 
-func (c *Core) apply(ev Event) error {
+// progressed says that this is no livelock.
+func (c *Core) progressed() {
+	c.progress = 0
+	if len(c.recent) > 0 {
+		c.recent = c.recent[:0]
+	}
+}
+
+func (c *Core) apply(ev *Event) error {
 	switch ev.Kind {
 	case ItemCancelled:
 		return c.applyItem(ev)
@@ -88,7 +99,7 @@ func (c *Core) apply(ev Event) error {
 	return c.factError(ev, "is of an unknown kind")
 }
 
-func (c *Core) applyItem(ev Event) error {
+func (c *Core) applyItem(ev *Event) error {
 	if ev.Kind == ItemArrived {
 		return c.applyArrival(ev)
 	}
@@ -139,7 +150,7 @@ func (c *Core) applyItem(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyArrival(ev Event) error {
+func (c *Core) applyArrival(ev *Event) error {
 	if ev.ID != c.arrivals {
 		return c.factError(ev, "items must be numbered in the order of their arrival")
 	}
@@ -148,7 +159,7 @@ func (c *Core) applyArrival(ev Event) error {
 	}
 	c.arrivals++
 	c.arrivedNow++
-	c.progress = 0
+	c.progressed()
 	slot := c.items.add(ItemID(ev.ID))
 	it := c.items.at(slot)
 	it.model, it.arrival, it.priority = ev.Model, ev.At, ev.Priority()
@@ -166,7 +177,7 @@ func (c *Core) applyArrival(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyAttribute(ev Event) error {
+func (c *Core) applyAttribute(ev *Event) error {
 	if c.arriving < 0 {
 		return c.factError(ev, "is an attribute without its arrival")
 	}
@@ -336,11 +347,11 @@ func (c *Core) endItem(slot slotID) {
 			j.Unfinished--
 		}
 	}
-	c.progress = 0
+	c.progressed()
 	c.items.remove(slot)
 }
 
-func (c *Core) applyDispatch(ev Event, slot slotID) error {
+func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 	q := &c.queues[ev.Model]
 	switch {
 	case c.items.at(slot).state != itemReady:
@@ -364,11 +375,11 @@ func (c *Core) applyDispatch(ev Event, slot slotID) error {
 	c.stagedN++
 	c.stagedWork += it.work
 	c.running++
-	c.progress = 0
+	c.progressed()
 	return nil
 }
 
-func (c *Core) applyBatchStarted(ev Event) error {
+func (c *Core) applyBatchStarted(ev *Event) error {
 	dev, r, model := &c.devices[ev.Device], c.residency(ev.Device, ev.Model), &c.cfg.Models[ev.Model]
 	memory := model.Batch.Memory * Bytes(ev.Members())
 	switch {
@@ -401,7 +412,7 @@ func (c *Core) use(r *residency) {
 	c.uses++
 }
 
-func (c *Core) applyBatchEnded(ev Event) error {
+func (c *Core) applyBatchEnded(ev *Event) error {
 	dev := &c.devices[ev.Device]
 	for i := range dev.batches {
 		b := &dev.batches[i]
@@ -464,7 +475,7 @@ func (c *Core) release(id ItemID) {
 	}
 }
 
-func (c *Core) applyClaim(ev Event) error {
+func (c *Core) applyClaim(ev *Event) error {
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	bytes := Bytes(ev.Value)
 	switch {
@@ -477,6 +488,7 @@ func (c *Core) applyClaim(ev Event) error {
 		return c.factError(ev, "the link is taken (invariant 5)")
 	default:
 		dev.claim.model = ev.Model
+		c.claims++
 		r.state, r.since = Claimed, ev.At
 		c.settleIn(ev.Device, ev.Model)
 	}
@@ -485,7 +497,7 @@ func (c *Core) applyClaim(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyLoadStarted(ev Event) error {
+func (c *Core) applyLoadStarted(ev *Event) error {
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	need := c.cfg.Models[ev.Model].Bytes
 	claimed := dev.claim.active() && dev.claim.model == ev.Model
@@ -503,6 +515,7 @@ func (c *Core) applyLoadStarted(ev Event) error {
 	}
 	if claimed {
 		dev.claim = claim{model: NoModel}
+		c.claims--
 	} else {
 		dev.reserved += need
 		c.settleIn(ev.Device, ev.Model)
@@ -514,7 +527,7 @@ func (c *Core) applyLoadStarted(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyLoadEnded(ev Event) error {
+func (c *Core) applyLoadEnded(ev *Event) error {
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	if r.state != Loading || r.seq != ev.ID {
 		return c.factError(ev, "no such load is in flight")
@@ -541,7 +554,7 @@ func (c *Core) applyLoadEnded(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyEvictStarted(ev Event) error {
+func (c *Core) applyEvictStarted(ev *Event) error {
 	r := c.residency(ev.Device, ev.Model)
 	switch {
 	case ev.ID != c.seq:
@@ -555,7 +568,7 @@ func (c *Core) applyEvictStarted(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyEvictEnded(ev Event) error {
+func (c *Core) applyEvictEnded(ev *Event) error {
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	if r.state != Evicting || r.seq != ev.ID {
 		return c.factError(ev, "no such eviction is in flight")
@@ -634,7 +647,7 @@ func (c *Core) touchHost(m ModelID) {
 	}
 }
 
-func (c *Core) applyTimer(ev Event) error {
+func (c *Core) applyTimer(ev *Event) error {
 	switch ev.ID {
 	case TimerPolicy:
 		c.timer = Never
@@ -646,7 +659,7 @@ func (c *Core) applyTimer(ev Event) error {
 	return nil
 }
 
-func (c *Core) applyDevice(ev Event) error {
+func (c *Core) applyDevice(ev *Event) error {
 	dev := &c.devices[ev.Device]
 	switch ev.Kind {
 	case MemoryObserved:
@@ -667,6 +680,9 @@ func (c *Core) applyDevice(ev Event) error {
 			*c.residency(ev.Device, m) = residency{}
 		}
 		dev.residents = dev.residents[:0]
+		if dev.claim.active() {
+			c.claims--
+		}
 		dev.reserved, dev.evicting, dev.loading, dev.claim = 0, 0, NoModel, claim{model: NoModel}
 	}
 	return nil

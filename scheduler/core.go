@@ -94,6 +94,7 @@ type Core struct {
 	inHost    []bool
 
 	timer     Time
+	claims    int // active
 	holdTimer Time
 	lastHold  Time // the latest expiry that any hold was given
 
@@ -117,7 +118,8 @@ type Core struct {
 	victims  []ModelID
 	spared   []ModelID
 	progress int // decisions since an item last arrived, was dispatched or ended
-	recent   [16]Decision
+	patience int // how many of those are no livelock yet
+	recent   []Decision
 	err      error
 }
 
@@ -144,6 +146,7 @@ func New(cfg Config) (*Core, error) {
 		timer:  Never, holdTimer: Never,
 		arriving: -1, staged: -1, stagedTail: -1,
 	}
+	c.patience = 64 + 4*models*devices - cycleLength
 	c.view = View{c: c}
 	c.items.init()
 	for i := range c.queues {
@@ -197,28 +200,29 @@ func (c *Core) Step(facts []Event) error {
 
 func (c *Core) step(facts []Event) error {
 	class := 0
-	for i, ev := range facts {
-		if !ev.Kind.Fact() {
-			return c.factError(ev, "is no fact")
+	for i := range facts {
+		c.out = append(c.out, facts[i])
+		ev := &c.out[len(c.out)-1]
+		k := ev.Kind.Class()
+		switch {
+		case !ev.Kind.Fact():
+			return c.refuse(ev, "is no fact")
+		case k < class:
+			return c.refuse(ev, "is out of order within its instant")
+		case ev.At != facts[0].At:
+			return c.refuse(ev, "is not of the instant of its step")
 		}
-		if k := ev.Kind.Class(); k < class {
-			return c.factError(ev, "is out of order within its instant")
-		} else {
-			class = k
-		}
+		class = k
+		ev.Flags &^= FlagFirst
 		if i == 0 {
 			ev.Flags |= FlagFirst
-		} else if ev.At != facts[0].At {
-			return c.factError(ev, "is not of the instant of its step")
-		} else {
-			ev.Flags &^= FlagFirst
 		}
-		if err := c.emit(ev); err != nil {
+		if err := c.commit(ev); err != nil {
 			return err
 		}
 	}
 	if c.arriving >= 0 {
-		return c.factError(facts[len(facts)-1], "attributes of an arrival are missing")
+		return c.factError(&facts[len(facts)-1], "attributes of an arrival are missing")
 	}
 	if err := c.settle(); err != nil {
 		return err
@@ -228,12 +232,12 @@ func (c *Core) step(facts []Event) error {
 		if d.Kind == DecideIdle {
 			break
 		}
-		c.recent[c.progress%len(c.recent)] = d
-		c.progress++
-		if c.progress > 64+4*len(c.cfg.Models)*len(c.devices) {
-			return c.livelock()
+		if c.progress++; c.progress > c.patience {
+			if c.recent = append(c.recent, d); len(c.recent) == cycleLength {
+				return c.livelock()
+			}
 		}
-		if rule, err := c.decide(d); err != nil {
+		if rule, err := c.decide(&d); err != nil {
 			return err
 		} else if rule != 0 {
 			return &IllegalDecision{At: c.now, Decision: d, Rule: rule}
@@ -248,34 +252,40 @@ func (c *Core) step(facts []Event) error {
 	return nil
 }
 
-func (c *Core) livelock() error {
-	err := &LivelockError{At: c.now}
-	for i := max(0, c.progress-len(c.recent)); i < c.progress; i++ {
-		err.Cycle = append(err.Cycle, c.recent[i%len(c.recent)])
-	}
-	return err
-}
+// cycleLength is how many decisions a LivelockError shows.
+const cycleLength = 16
 
-// emit logs an event, applies it and shows it to the policy.
-func (c *Core) emit(ev Event) error {
-	c.out = append(c.out, ev)
-	if err := c.Apply(ev); err != nil {
+func (c *Core) livelock() error { return &LivelockError{At: c.now, Cycle: c.recent} }
+
+// commit applies the last event of the log and shows it to the policy; an
+// event that cannot be applied leaves the log.
+func (c *Core) commit(ev *Event) error {
+	if err := c.applyNext(ev); err != nil {
 		c.out = c.out[:len(c.out)-1]
 		return err
 	}
 	if c.observer != nil {
-		c.observer.Observe(&c.view, ev)
+		c.observer.Observe(&c.view, *ev)
 	}
 	return nil
 }
 
+// refuse takes the last event back out of the log.
+func (c *Core) refuse(ev *Event, what string) error {
+	err := c.factError(ev, what)
+	c.out = c.out[:len(c.out)-1]
+	return err
+}
+
+// decided logs and applies a decision of this instant.
 func (c *Core) decided(kind Kind, id, value int64, m ModelID, d DeviceID) error {
-	return c.emit(Event{At: c.now, Kind: kind, ID: id, Value: value, Model: m, Device: d})
+	c.out = append(c.out, Event{At: c.now, Kind: kind, ID: id, Value: value, Model: m, Device: d})
+	return c.commit(&c.out[len(c.out)-1])
 }
 
 // decide validates a policy's decision and emits its events. A rule other
 // than 0 means that the decision is illegal and nothing happened.
-func (c *Core) decide(d Decision) (Rule, error) {
+func (c *Core) decide(d *Decision) (Rule, error) {
 	if rule := c.known(d); rule != 0 {
 		return rule, nil
 	}
@@ -313,7 +323,7 @@ func (c *Core) decide(d Decision) (Rule, error) {
 	return c.decideHold(d)
 }
 
-func (c *Core) known(d Decision) Rule {
+func (c *Core) known(d *Decision) Rule {
 	switch d.Kind {
 	case DecideWake:
 		return 0
@@ -334,14 +344,14 @@ func (c *Core) known(d Decision) Rule {
 	return RuleKnown
 }
 
-func (c *Core) note(d Decision) error {
+func (c *Core) note(d *Decision) error {
 	if d.Why.Code == 0 {
 		return nil
 	}
 	return c.decided(Note, d.Why.Code, d.Why.Value, d.Model, d.Device)
 }
 
-func (c *Core) decideRun(d Decision) (Rule, error) {
+func (c *Core) decideRun(d *Decision) (Rule, error) {
 	dev, q, model := &c.devices[d.Device], &c.queues[d.Model], &c.cfg.Models[d.Model]
 	switch {
 	case c.residency(d.Device, d.Model).state != Resident:
@@ -368,7 +378,7 @@ func (c *Core) decideRun(d Decision) (Rule, error) {
 	return 0, c.decided(BatchStarted, c.seq, PackBatch(d.N, estimate), d.Model, d.Device)
 }
 
-func (c *Core) decideLoad(d Decision) (Rule, error) {
+func (c *Core) decideLoad(d *Decision) (Rule, error) {
 	victims, rule := c.planLoad(d.Device, d.Model)
 	if rule != 0 {
 		return rule, nil
@@ -391,7 +401,7 @@ func (c *Core) decideLoad(d Decision) (Rule, error) {
 	return 0, c.startLoad(d.Device, d.Model)
 }
 
-func (c *Core) decideHold(d Decision) (Rule, error) {
+func (c *Core) decideHold(d *Decision) (Rule, error) {
 	switch {
 	case c.residency(d.Device, d.Model).state != Resident:
 		return RuleResident, nil
@@ -427,8 +437,9 @@ func (c *Core) startEvict(d DeviceID, m ModelID) error {
 }
 
 func (c *Core) startLoad(d DeviceID, m ModelID) error {
-	return c.emit(Event{At: c.now, Kind: LoadStarted, ID: c.seq, Value: int64(c.loadEstimate(m)),
+	c.out = append(c.out, Event{At: c.now, Kind: LoadStarted, ID: c.seq, Value: int64(c.loadEstimate(m)),
 		Model: m, Device: d, Flags: uint8(c.tierOf(m)) << tierShift})
+	return c.commit(&c.out[len(c.out)-1])
 }
 
 // planLoad returns whom a load of m on d would evict, or the rule that
@@ -492,12 +503,19 @@ func (c *Core) chooseVictims(d DeviceID, m ModelID, need Bytes) ([]ModelID, Rule
 
 // settle decides what follows of itself, before the policy is asked.
 func (c *Core) settle() error {
+	if len(c.doomed)+len(c.orphans)+len(c.released)+c.claims == 0 && c.lastHold <= c.now {
+		return nil
+	}
+	return c.settleAll()
+}
+
+func (c *Core) settleAll() error {
 	for len(c.doomed)+len(c.orphans)+len(c.released) > 0 {
 		if err := c.settleItems(); err != nil {
 			return err
 		}
 	}
-	for d := range c.devices {
+	for d := 0; d < len(c.devices) && c.claims > 0; d++ {
 		if c.devices[d].claim.active() {
 			if err := c.settleClaim(DeviceID(d)); err != nil {
 				return err
@@ -692,6 +710,6 @@ func (c *Core) loadEstimate(m ModelID) Time {
 	return c.cfg.Estimator.Load(m, tier, c.loads[m])
 }
 
-func (c *Core) factError(ev Event, what string) error {
-	return &FactError{Event: ev, Seq: c.seq, What: what}
+func (c *Core) factError(ev *Event, what string) error {
+	return &FactError{Event: *ev, Seq: c.seq, What: what}
 }

@@ -72,11 +72,9 @@ func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
 	if s, ok := world.(Sink); ok {
 		sinks = append([]Sink{s}, sinks...)
 	}
-	for done := ctx.Done(); ; {
-		select {
-		case <-done:
+	for steps := 0; ; steps++ {
+		if steps%64 == 0 && ctx.Err() != nil {
 			return ctx.Err()
-		default:
 		}
 		facts, err := world.Next()
 		switch {

@@ -60,6 +60,29 @@ func drawn(dist random.Dist, u float64) scheduler.Time {
 	return scheduler.Time(random.Round(dist.Quantile(u)))
 }
 
+// fixedTimes are a model's durations that do not vary; -1 where they do.
+type fixedTimes struct {
+	load   [scheduler.Tiers]scheduler.Time
+	unload scheduler.Time
+}
+
+func constants(c *Cost) fixedTimes {
+	f := fixedTimes{unload: constant(c.Unload)}
+	for t := range c.Load {
+		f.load[t] = constant(c.Load[t])
+	}
+	return f
+}
+
+// constant returns the value of a distribution that has only one, -1 for others.
+func constant(d random.Dist) scheduler.Time {
+	const tail = 1.0 / (1 << 52)
+	if lo, hi := d.Quantile(tail), d.Quantile(1-tail); lo != hi {
+		return -1
+	}
+	return drawn(d, 0.5)
+}
+
 // LoadTruth returns the true duration of a model's ordinal-th load, as a World
 // of this configuration will carry it out: what an oracle estimator knows.
 func LoadTruth(cfg Config) func(scheduler.ModelID, scheduler.Tier, int64) scheduler.Time {

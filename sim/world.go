@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -24,15 +25,17 @@ type World struct {
 	cfg     Config
 	draws   draws
 	future  future
+	fixed   []fixedTimes
 	timers  [2]scheduler.Time
 	facts   []scheduler.Event
 	started []int64
 	evicts  []int64 // like started: ordinals of each model's loads and evictions
 
-	reactive scheduler.Reactive
-	recorded scheduler.Recorded
-	arrivals []scheduler.Event // of the next instant; empty when the source ended or must be asked when due
-	drained  bool
+	reactive  scheduler.Reactive
+	recorded  scheduler.Recorded
+	arrivals  []scheduler.Event // of the next instant; empty when the source ended or must be asked when due
+	arrivalAt scheduler.Time    // Never when nothing is known to come
+	drained   bool
 
 	work     map[scheduler.ItemID]int64          // other than ordinary
 	service  map[scheduler.ItemID]scheduler.Time // recorded
@@ -53,6 +56,9 @@ func New(cfg Config) *World {
 	if w.recorded, _ = cfg.Source.(scheduler.Recorded); w.recorded != nil {
 		w.service = map[scheduler.ItemID]scheduler.Time{}
 	}
+	for i := range cfg.Models {
+		w.fixed = append(w.fixed, constants(&cfg.Models[i]))
+	}
 	w.faults.init(cfg.Faults)
 	if cfg.Faults.active() {
 		w.running = map[int64][]scheduler.ItemID{}
@@ -70,86 +76,94 @@ func (w *World) Append(events []scheduler.Event) error {
 
 // Next returns the facts of the next instant at which anything happens.
 func (w *World) Next() ([]scheduler.Event, error) {
-	at, err := w.nextAt()
-	if err != nil {
+	if err := w.peek(); err != nil {
 		return nil, err
+	}
+	at := w.nextAt()
+	if at == scheduler.Never {
+		return nil, io.EOF
 	}
 	if w.cfg.Horizon > 0 && at > w.cfg.Horizon {
 		return nil, scheduler.ErrHorizon
 	}
 	w.facts = w.facts[:0]
-	for len(w.future) > 0 && w.future[0].ev.At == at {
-		w.complete(w.future.pop())
+	for len(w.future) > 0 && w.future[0].At == at {
+		w.complete()
 	}
-	w.facts = w.faults.due(at, w.facts, w.loseDevice)
-	if err := w.arrive(at); err != nil {
-		return nil, err
+	if w.faults.pending() {
+		w.facts = w.faults.due(at, w.facts, w.loseDevice)
 	}
+	if w.arrivalAt == at {
+		if err := w.arrive(); err != nil {
+			return nil, err
+		}
+	}
+	if w.timers[0] == at || w.timers[1] == at {
+		w.fire(at)
+	}
+	return w.facts, nil
+}
+
+// nextAt returns the earliest of completions, faults, arrivals and timers.
+func (w *World) nextAt() scheduler.Time {
+	at := min(w.timers[scheduler.TimerPolicy], w.timers[scheduler.TimerHold], w.arrivalAt)
+	if len(w.future) > 0 {
+		at = min(at, w.future[0].At)
+	}
+	if w.faults.pending() {
+		at = min(at, w.faults.nextAt())
+	}
+	return at
+}
+
+func (w *World) fire(at scheduler.Time) {
 	for id := range w.timers {
 		if w.timers[id] == at {
 			w.timers[id] = scheduler.Never
 			w.facts = append(w.facts, scheduler.Event{At: at, Kind: scheduler.TimerFired, ID: int64(id), Model: scheduler.NoModel, Device: scheduler.NoDevice})
 		}
 	}
-	return w.facts, nil
 }
 
-// nextAt returns the earliest of completions, faults, arrivals and timers.
-func (w *World) nextAt() (scheduler.Time, error) {
-	if err := w.peek(); err != nil {
-		return 0, err
-	}
-	at := min(w.timers[scheduler.TimerPolicy], w.timers[scheduler.TimerHold])
-	if len(w.future) > 0 {
-		at = min(at, w.future[0].ev.At)
-	}
-	if len(w.arrivals) > 0 {
-		at = min(at, w.arrivals[0].At)
-	} else if w.reactive != nil {
-		if t, ok := w.reactive.NextAt(); ok {
-			at = min(at, t)
-		}
-	}
-	if at == scheduler.Never && !w.faults.pending() {
-		return 0, io.EOF
-	}
-	return min(at, w.faults.nextAt()), nil
-}
-
-// peek fetches the next instant's arrivals of a source that does not react.
+// peek learns when the next arrivals are due, and fetches them from a source
+// that does not react.
 func (w *World) peek() error {
-	if w.drained || w.reactive != nil || len(w.arrivals) > 0 {
+	if w.reactive != nil {
+		w.arrivalAt = scheduler.Never
+		if t, ok := w.reactive.NextAt(); ok {
+			w.arrivalAt = t
+		}
+		return nil
+	}
+	if w.drained || len(w.arrivals) > 0 {
 		return nil
 	}
 	events, err := w.cfg.Source.Next()
-	if err == io.EOF {
-		w.drained = true
+	switch {
+	case err == io.EOF:
+		w.drained, w.arrivalAt = true, scheduler.Never
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case len(events) == 0:
+		return errors.New("sim: the source returned no arrivals")
 	}
-	w.arrivals = events
+	w.arrivals, w.arrivalAt = events, events[0].At
 	return w.admit(events)
 }
 
-// arrive adds what arrives at the given time to the facts.
-func (w *World) arrive(at scheduler.Time) error {
+// arrive adds the arrivals that are due to the facts.
+func (w *World) arrive() error {
 	if w.reactive != nil {
-		if t, ok := w.reactive.NextAt(); ok && t == at {
-			events, err := w.reactive.Next()
-			if err != nil {
-				return err
-			}
-			w.facts = append(w.facts, events...)
-			return w.admit(events)
+		events, err := w.reactive.Next()
+		if err != nil {
+			return err
 		}
-		return nil
+		w.facts = append(w.facts, events...)
+		return w.admit(events)
 	}
-	if len(w.arrivals) > 0 && w.arrivals[0].At == at {
-		w.facts = append(w.facts, w.arrivals...)
-		w.arrivals = nil
-	}
+	w.facts = append(w.facts, w.arrivals...)
+	w.arrivals = nil
 	return nil
 }
 
@@ -189,14 +203,20 @@ func (w *World) Start(ev scheduler.Event) error {
 		return w.startBatch(ev)
 	case scheduler.LoadStarted:
 		n := &w.started[ev.Model]
-		took := w.draws.load(ev.Model, *n, w.cfg.Models[ev.Model].Load[ev.Tier()])
+		took := w.fixed[ev.Model].load[ev.Tier()]
+		if took < 0 {
+			took = w.draws.load(ev.Model, *n, w.cfg.Models[ev.Model].Load[ev.Tier()])
+		}
 		failed := w.faults.load(&w.draws, ev.Model, *n)
 		*n++
 		return w.schedule(ev, took, scheduler.LoadFinished, scheduler.LoadFailed, failed)
 	case scheduler.EvictStarted:
 		n := w.evicts[ev.Model]
 		w.evicts[ev.Model]++
-		took := drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
+		took := w.fixed[ev.Model].unload
+		if took < 0 {
+			took = drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
+		}
 		return w.schedule(ev, took, scheduler.EvictFinished, scheduler.EvictFailed, false)
 	}
 	return fmt.Errorf("sim: %v is no effect", ev.Kind)
@@ -288,16 +308,17 @@ func (w *World) schedule(ev scheduler.Event, took scheduler.Time, finished, fail
 	if fails {
 		end.Kind, end.Value = failed, int64(scheduler.FailureFault)
 	}
-	w.future.push(completion{ev: end})
+	w.future.push(end)
 	return nil
 }
 
-// complete turns a due completion into a fact.
-func (w *World) complete(c completion) {
+// complete turns the next completion into a fact.
+func (w *World) complete() {
+	w.facts = append(w.facts, w.future[0])
+	w.future.drop()
 	if w.running != nil {
-		w.settleMembers(c.ev)
+		w.settleMembers(w.facts[len(w.facts)-1])
 	}
-	w.facts = append(w.facts, c.ev)
 }
 
 // settleMembers keeps what failed items need for their next attempt.
@@ -316,29 +337,26 @@ func (w *World) settleMembers(ev scheduler.Event) {
 	}
 }
 
-// completion is the future end of an effect.
-type completion struct{ ev scheduler.Event }
-
 // before is the tie rule: time, class, sequence number of the decision.
-func (a *completion) before(b *completion) bool {
-	if a.ev.At != b.ev.At {
-		return a.ev.At < b.ev.At
+func before(a, b *scheduler.Event) bool {
+	if a.At != b.At {
+		return a.At < b.At
 	}
-	if ca, cb := a.ev.Kind.Class(), b.ev.Kind.Class(); ca != cb {
+	if ca, cb := a.Kind.Class(), b.Kind.Class(); ca != cb {
 		return ca < cb
 	}
-	return a.ev.ID < b.ev.ID
+	return a.ID < b.ID
 }
 
-// future is a binary heap of completions.
-type future []completion
+// future is a binary heap of the ends of effects.
+type future []scheduler.Event
 
-func (f *future) push(c completion) {
-	h := append(*f, c)
+func (f *future) push(ev scheduler.Event) {
+	h := append(*f, ev)
 	i := len(h) - 1
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !h[i].before(&h[parent]) {
+		if !before(&h[i], &h[parent]) {
 			break
 		}
 		h[i], h[parent] = h[parent], h[i]
@@ -347,16 +365,16 @@ func (f *future) push(c completion) {
 	*f = h
 }
 
-func (f *future) pop() completion {
+// drop removes the first.
+func (f *future) drop() {
 	h := *f
-	top := h[0]
 	last := len(h) - 1
 	h[0] = h[last]
 	h = h[:last]
-	for i := 0; ; {
+	for i := 0; last > 1; {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
-			if h[child].before(&h[least]) {
+			if before(&h[child], &h[least]) {
 				least = child
 			}
 		}
@@ -367,17 +385,16 @@ func (f *future) pop() completion {
 		i = least
 	}
 	*f = h
-	return top
 }
 
 // dropDevice removes the completions of a lost device.
 func (f *future) dropDevice(d scheduler.DeviceID, dropped func(scheduler.Event)) {
 	var kept future
-	for _, c := range *f {
-		if c.ev.Device == d {
-			dropped(c.ev)
+	for _, ev := range *f {
+		if ev.Device == d {
+			dropped(ev)
 		} else {
-			kept.push(c)
+			kept.push(ev)
 		}
 	}
 	*f = kept

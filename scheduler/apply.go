@@ -19,6 +19,9 @@ func (c *Core) applyNext(ev *Event) error {
 	if c.arriving >= 0 && (ev.Kind < ItemJob || ev.Kind > ItemDependsOn || ItemID(ev.ID) != c.items.at(c.arriving).id) {
 		return c.factError(ev, "stands where an attribute of the last arrival must follow")
 	}
+	if c.staged >= 0 && ev.Kind != MemberDispatched && ev.Kind != BatchStarted {
+		return c.factError(ev, "stands where the batch of the last member must follow")
+	}
 	if err := c.apply(ev); err != nil {
 		return err
 	}
@@ -119,7 +122,7 @@ func (c *Core) applyItem(ev *Event) error {
 		if it.state != itemBlocked || it.waiting != 0 {
 			return c.factError(ev, "the item has unfinished dependencies (invariant 4)")
 		}
-		c.released = forget(c.released, it.id)
+		c.forgetReleased(it.id)
 		c.blocked--
 		c.queues[it.model].blocked--
 		c.enqueue(slot)
@@ -222,12 +225,13 @@ func (c *Core) applyDependency(id, on ItemID) error {
 	case !inFlight:
 		if _, bad := c.ended[on]; bad {
 			c.items.at(c.arriving).waiting++
-			c.orphans = append(c.orphans, ended{item: id, cause: on})
+			c.orphans.push(ended{item: id, cause: on})
 		}
 		return nil
 	}
-	c.items.depend(slot, id)
-	c.items.at(c.arriving).waiting++
+	if c.items.depend(slot, id) {
+		c.items.at(c.arriving).waiting++
+	}
 	return nil
 }
 
@@ -251,13 +255,13 @@ func (c *Core) place(slot slotID) {
 }
 
 func (c *Core) enterJob(it *item) {
-	j := c.jobs[it.job]
-	if j == nil {
-		j = &Job{Arrival: it.arrival, Deadline: Never}
-		c.jobs[it.job] = j
+	j, known := c.jobs[it.job]
+	if !known {
+		j = Job{Arrival: it.arrival, Deadline: Never}
 	}
 	j.Unfinished++
 	j.Deadline = min(j.Deadline, it.deadline)
+	c.jobs[it.job] = j
 }
 
 func (c *Core) enqueue(slot slotID) {
@@ -312,39 +316,38 @@ func (c *Core) endBadly(slot slotID) {
 		}
 	}
 	c.items.takeDependants(slot, func(to ItemID) {
-		c.orphans = append(c.orphans, ended{item: to, cause: it.id})
+		c.orphans.push(ended{item: to, cause: it.id})
 	})
-	if len(c.doomed) > 0 {
-		c.doomed = forget(c.doomed, it.id)
-	}
-	if len(c.orphans) > 0 {
-		c.orphans = forgetItem(c.orphans, it.id)
-	}
 	c.endItem(slot)
+	for c.doomed.n() > 0 && c.gone(c.doomed.first()) {
+		c.doomed.drop()
+	}
+	for c.orphans.n() > 0 && c.gone(c.orphans.first().item) {
+		c.orphans.drop()
+	}
 }
 
-// forget removes the entries at the front of a list up to and including id.
-func forget(ids []ItemID, id ItemID) []ItemID {
-	if len(ids) > 0 && ids[0] == id {
-		return dropFirst(ids)
+// forgetReleased takes an item that became ready, and those before it that
+// have ended meanwhile, from the consequences to be decided.
+func (c *Core) forgetReleased(id ItemID) {
+	for c.released.n() > 0 && (c.released.first() == id || c.gone(c.released.first())) {
+		c.released.drop()
 	}
-	return ids
 }
 
-func forgetItem(os []ended, id ItemID) []ended {
-	if len(os) > 0 && os[0].item == id {
-		return dropFirst(os)
-	}
-	return os
+func (c *Core) gone(id ItemID) bool {
+	_, inFlight := c.items.lookup(id)
+	return !inFlight
 }
 
 func (c *Core) endItem(slot slotID) {
 	it := c.items.at(slot)
 	if it.job >= 0 {
-		if j := c.jobs[it.job]; j.Unfinished == 1 {
-			delete(c.jobs, it.job)
+		j := c.jobs[it.job]
+		if j.Unfinished--; j.Unfinished > 0 {
+			c.jobs[it.job] = j
 		} else {
-			j.Unfinished--
+			delete(c.jobs, it.job)
 		}
 	}
 	c.progressed()
@@ -381,7 +384,6 @@ func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 
 func (c *Core) applyBatchStarted(ev *Event) error {
 	dev, r, model := &c.devices[ev.Device], c.residency(ev.Device, ev.Model), &c.cfg.Models[ev.Model]
-	memory := model.Batch.Memory * Bytes(ev.Members())
 	switch {
 	case ev.ID != c.seq:
 		return c.factError(ev, "an effect's id is its own sequence number")
@@ -391,9 +393,10 @@ func (c *Core) applyBatchStarted(ev *Event) error {
 		return c.factError(ev, "the model is not resident (invariant 6)")
 	case !dev.up || len(dev.batches) >= dev.slots:
 		return c.factError(ev, "no slot is free (invariant 5)")
-	case memory > dev.budget-dev.reserved:
+	case model.Batch.Memory > 0 && model.Batch.Memory > (dev.budget-dev.reserved)/Bytes(ev.Members()):
 		return c.factError(ev, "the budget does not allow it (invariant 2)")
 	}
+	memory := model.Batch.Memory * Bytes(ev.Members())
 	dev.reserved += memory
 	dev.batches = append(dev.batches, batch{seq: ev.ID, model: ev.Model, n: c.stagedN, head: c.staged, start: ev.At, estimate: ev.Estimate(), memory: memory})
 	c.staged, c.stagedTail = -1, -1
@@ -451,7 +454,7 @@ func (c *Core) endMembers(head slotID, finished bool) {
 			it.attempts++
 			c.toQueue(slot)
 			if int(it.attempts) >= c.cfg.Attempts {
-				c.doomed = append(c.doomed, it.id)
+				c.doomed.push(it.id)
 			}
 		}
 		slot = next
@@ -471,7 +474,7 @@ func (c *Core) release(id ItemID) {
 		c.queues[it.model].near++
 	case 0:
 		c.queues[it.model].near--
-		c.released = append(c.released, id)
+		c.released.push(id)
 	}
 }
 
@@ -520,7 +523,7 @@ func (c *Core) applyLoadStarted(ev *Event) error {
 		dev.reserved += need
 		c.settleIn(ev.Device, ev.Model)
 	}
-	*r = residency{state: Loading, seq: ev.ID, since: ev.At, estimate: ev.Estimate(), tier: ev.Tier()}
+	*r = residency{state: Loading, seq: ev.ID, since: ev.At, estimate: ev.Estimate(), tier: ev.Tier(), ordinal: c.loads[ev.Model]}
 	dev.loading = ev.Model
 	c.loads[ev.Model]++
 	c.touchHost(ev.Model)
@@ -538,7 +541,7 @@ func (c *Core) applyLoadEnded(ev *Event) error {
 		c.use(r)
 		c.loadFailures[ev.Model] = 0
 		if c.cfg.Estimator != nil {
-			c.cfg.Estimator.Observe(ev.Model, r.tier, c.loads[ev.Model]-1, ev.At-r.since)
+			c.cfg.Estimator.Observe(ev.Model, r.tier, r.ordinal, ev.At-r.since)
 		}
 		return nil
 	}
@@ -548,7 +551,7 @@ func (c *Core) applyLoadEnded(ev *Event) error {
 		c.loadFailures[ev.Model] = 0
 		q := &c.queues[ev.Model]
 		for s := q.first(&c.items); s >= 0; s = q.next(&c.items, s) {
-			c.doomed = append(c.doomed, c.items.at(s).id)
+			c.doomed.push(c.items.at(s).id)
 		}
 	}
 	return nil
@@ -583,7 +586,7 @@ func (c *Core) applyEvictEnded(ev *Event) error {
 	c.settleOut(ev.Device, ev.Model)
 	c.enterHost(ev.Model)
 	if dev.claim.active() {
-		taken := min(bytes, c.cfg.Models[dev.claim.model].Bytes-dev.claim.got)
+		taken := min(bytes, c.cfg.Models[dev.claim.model].Bytes-dev.claim.got, dev.headroom())
 		dev.claim.got += taken
 		dev.reserved += taken
 	}
@@ -648,14 +651,18 @@ func (c *Core) touchHost(m ModelID) {
 }
 
 func (c *Core) applyTimer(ev *Event) error {
+	timer := &c.timer
 	switch ev.ID {
 	case TimerPolicy:
-		c.timer = Never
 	case TimerHold:
-		c.holdTimer = Never
+		timer = &c.holdTimer
 	default:
 		return c.factError(ev, "no such timer")
 	}
+	if *timer > ev.At {
+		return c.factError(ev, "the timer is not due")
+	}
+	*timer = Never
 	return nil
 }
 

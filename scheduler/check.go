@@ -21,17 +21,29 @@ func broken(number int, format string, args ...any) error {
 // checkItems: 1 conservation, 4 dependencies.
 func (c *Core) checkItems() error {
 	var states [itemRunning + 1]int
+	blocked, near := make([]int, len(c.queues)), make([]int, len(c.queues))
 	for i := range c.items.slots {
 		it := &c.items.slots[i]
 		states[it.state]++
-		if it.state == itemBlocked && it.waiting == 0 {
-			return broken(4, "item %d is blocked by nothing", it.id)
+		if it.state == itemBlocked {
+			blocked[it.model]++
+			switch it.waiting {
+			case 0:
+				return broken(4, "item %d is blocked by nothing", it.id)
+			case 1:
+				near[it.model]++
+			}
 		}
 		if (it.state == itemReady || it.state == itemRunning) && it.waiting != 0 {
 			return broken(4, "item %d is ready or running with %d unfinished dependencies", it.id, it.waiting)
 		}
 		if it.state == itemReady && int(it.attempts) >= c.cfg.Attempts {
 			return broken(7, "item %d is ready after %d attempts", it.id, it.attempts)
+		}
+	}
+	for m := range c.queues {
+		if q := &c.queues[m]; blocked[m] != q.blocked || near[m] != q.near {
+			return broken(4, "model %d has %d items blocked, %d by one dependency, expected %d and %d", m, blocked[m], near[m], q.blocked, q.near)
 		}
 	}
 	counts := c.Counts()
@@ -79,10 +91,17 @@ func (c *Core) checkQueues() error {
 
 // checkDevices: 2 budget, 5 slots and link, 6 residency, 12 one load.
 func (c *Core) checkDevices() error {
+	claims := 0
 	for i := range c.devices {
 		if err := c.checkDevice(DeviceID(i)); err != nil {
 			return err
 		}
+		if c.devices[i].claim.active() {
+			claims++
+		}
+	}
+	if claims != c.claims {
+		return broken(5, "%d devices have a claim, expected %d", claims, c.claims)
 	}
 	return nil
 }
@@ -98,10 +117,12 @@ func (c *Core) checkDevice(d DeviceID) error {
 			return broken(6, "model %d runs on device %d and is %v", b.model, d, c.residency(d, b.model).state)
 		}
 	}
-	present := 0
+	present, claims := 0, 0
 	for m := range c.cfg.Models {
 		r := c.residency(d, ModelID(m))
 		switch r.state {
+		case Claimed:
+			claims++
 		case Evicting:
 			evicting += c.cfg.Models[m].Bytes
 			reserved += c.cfg.Models[m].Bytes
@@ -130,6 +151,12 @@ func (c *Core) checkDevice(d DeviceID) error {
 		return broken(5, "device %d runs %d batches in %d slots", d, len(dev.batches), dev.slots)
 	case loading > 1 || loading == 1 && dev.claim.active() || (loading == 1) != (dev.loading != NoModel):
 		return broken(5, "device %d has %d loads and a claim of model %d on its link", d, loading, dev.claim.model)
+	case claims > 1 || (claims == 1) != dev.claim.active() || claims == 1 && c.residency(d, dev.claim.model).state != Claimed:
+		return broken(12, "device %d has %d models with a claim and the claim of model %d", d, claims, dev.claim.model)
+	case dev.claim.active() && (dev.claim.got < 0 || dev.claim.got > c.cfg.Models[dev.claim.model].Bytes):
+		return broken(2, "the claim of model %d on device %d holds %d bytes", dev.claim.model, d, dev.claim.got)
+	case !dev.up && present+len(dev.batches) > 0:
+		return broken(6, "device %d is down and holds %d models and %d batches", d, present, len(dev.batches))
 	case present != len(dev.residents):
 		return broken(12, "device %d lists %d of %d models", d, len(dev.residents), present)
 	}
@@ -140,6 +167,9 @@ func (c *Core) checkHost() error {
 	used := Bytes(0)
 	for _, m := range c.hostOrder {
 		used += c.cfg.Models[m].Bytes
+		if !c.inHost[m] {
+			return broken(2, "model %d is wrongly in the order of the host tier", m)
+		}
 	}
 	if used != c.hostUsed || used > c.cfg.HostMemory {
 		return broken(2, "the host tier holds %d bytes, expected %d of at most %d", used, c.hostUsed, c.cfg.HostMemory)

@@ -29,7 +29,8 @@ type BatchCost struct {
 }
 
 // Time returns the expected duration of a batch of n items that together have
-// the given work in millionths (n·WorkUnit for ordinary items).
+// the given work in millionths (n·WorkUnit for ordinary items), MaxTime if it
+// is longer.
 func (c BatchCost) Time(n int, work int64) Time {
 	variable, base := Time(0), c.Base
 	switch {
@@ -41,11 +42,12 @@ func (c BatchCost) Time(n int, work int64) Time {
 		if work == int64(n)*WorkUnit {
 			return base + variable
 		}
-		return base + scaleTime(variable, work, int64(n)*WorkUnit)
-	case work == int64(n)*WorkUnit:
-		return base + c.PerItem*Time(n)
+		return later(base, scaleTime(variable, work, int64(n)*WorkUnit))
 	}
-	return base + scaleTime(c.PerItem, work, WorkUnit)
+	if work == int64(n)*WorkUnit {
+		return later(base, times(c.PerItem, int64(n)))
+	}
+	return later(base, scaleTime(c.PerItem, work, WorkUnit))
 }
 
 // Device is one GPU.

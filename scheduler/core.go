@@ -8,6 +8,7 @@ type residency struct {
 	tier      Tier  // of the load
 	batches   int64 // since the load
 	seq       int64 // of the load or eviction in flight
+	ordinal   int64 // of the load among the model's
 	since     Time  // when the load or eviction began
 	estimate  Time  // of the load
 	loadedAt  Time
@@ -49,7 +50,11 @@ type device struct {
 	residents []ModelID
 }
 
-func (d *device) headroom() Bytes { return max(0, d.budget-d.foreign-d.reserved) }
+// free returns the bytes that nobody holds, negative where other processes
+// hold what is reserved.
+func (d *device) free() Bytes { return d.budget - d.foreign - d.reserved }
+
+func (d *device) headroom() Bytes { return max(0, d.free()) }
 
 // ended is an item or dependency whose consequences are still to be decided.
 type ended struct {
@@ -82,7 +87,7 @@ type Core struct {
 	active    modelSet
 	devices   []device
 	residence []residency // device by device
-	jobs      map[JobID]*Job
+	jobs      map[JobID]Job
 	ended     map[ItemID]struct{} // failed, rejected, cancelled
 	endedIDs  []ItemID            // the same in order, when KeepFailed bounds them
 
@@ -110,15 +115,15 @@ type Core struct {
 	stagedDevice DeviceID
 
 	// Consequences that settle decides, in order.
-	released []ItemID
-	doomed   []ItemID
-	orphans  []ended
+	released fifo[ItemID]
+	doomed   fifo[ItemID]
+	orphans  fifo[ended]
 
 	out      []Event
-	victims  []ModelID
-	spared   []ModelID
-	progress int // decisions since an item last arrived, was dispatched or ended
-	patience int // how many of those are no livelock yet
+	victims  []ModelID // being chosen
+	leaving  []ModelID // chosen by a decision being carried out
+	progress int       // decisions since an item last arrived, was dispatched or ended
+	patience int       // how many of those are no livelock yet
 	recent   []Decision
 	err      error
 }
@@ -139,14 +144,14 @@ func New(cfg Config) (*Core, error) {
 		active:    make(modelSet, (models+63)/64),
 		devices:   make([]device, devices),
 		residence: make([]residency, models*devices),
-		jobs:      map[JobID]*Job{},
+		jobs:      map[JobID]Job{},
 		ended:     map[ItemID]struct{}{},
 		loads:     make([]int64, models), loadFailures: make([]int, models),
 		inHost: make([]bool, models),
 		timer:  Never, holdTimer: Never,
 		arriving: -1, staged: -1, stagedTail: -1,
 	}
-	c.patience = 64 + 4*models*devices - cycleLength
+	c.patience = 64 + 4*models*devices - (cycleLength - 1)
 	c.view = View{c: c}
 	c.items.init()
 	for i := range c.queues {
@@ -189,8 +194,9 @@ func (c *Core) Counts() Counts {
 }
 
 // Step takes all facts of one instant in the order of World.Next, applies
-// them, and asks the policy for decisions until it idles. After an error the
-// core is spent: every later Step returns the same error.
+// them, and asks the policy for decisions until it idles; without facts
+// nothing happens. After an error the core is spent: every later Step returns
+// the same error.
 func (c *Core) Step(facts []Event) error {
 	if c.err == nil {
 		c.err = c.step(facts)
@@ -199,6 +205,9 @@ func (c *Core) Step(facts []Event) error {
 }
 
 func (c *Core) step(facts []Event) error {
+	if len(facts) == 0 {
+		return nil
+	}
 	class := 0
 	for i := range facts {
 		c.out = append(c.out, facts[i])
@@ -233,8 +242,8 @@ func (c *Core) step(facts []Event) error {
 			break
 		}
 		if c.progress++; c.progress > c.patience {
-			if c.recent = append(c.recent, d); len(c.recent) == cycleLength {
-				return c.livelock()
+			if err := c.lose(d); err != nil {
+				return err
 			}
 		}
 		if rule, err := c.decide(&d); err != nil {
@@ -255,7 +264,14 @@ func (c *Core) step(facts []Event) error {
 // cycleLength is how many decisions a LivelockError shows.
 const cycleLength = 16
 
-func (c *Core) livelock() error { return &LivelockError{At: c.now, Cycle: c.recent} }
+// lose remembers a decision without progress, and reports a livelock when
+// patience ends.
+func (c *Core) lose(d Decision) error {
+	if c.recent = append(c.recent, d); len(c.recent) < cycleLength {
+		return nil
+	}
+	return &LivelockError{At: c.now, Cycle: c.recent}
+}
 
 // commit applies the last event of the log and shows it to the policy; an
 // event that cannot be applied leaves the log.
@@ -383,6 +399,7 @@ func (c *Core) decideLoad(d *Decision) (Rule, error) {
 	if rule != 0 {
 		return rule, nil
 	}
+	victims = c.keepVictims(victims)
 	if err := c.note(d); err != nil {
 		return 0, err
 	}
@@ -391,12 +408,7 @@ func (c *Core) decideLoad(d *Decision) (Rule, error) {
 		if err := c.decided(LoadClaimed, 0, int64(free), d.Model, d.Device); err != nil {
 			return 0, err
 		}
-		for _, m := range victims {
-			if err := c.startEvict(d.Device, m); err != nil {
-				return 0, err
-			}
-		}
-		return 0, nil
+		return 0, c.startEvicts(d.Device, victims)
 	}
 	return 0, c.startLoad(d.Device, d.Model)
 }
@@ -442,13 +454,29 @@ func (c *Core) startLoad(d DeviceID, m ModelID) error {
 	return c.commit(&c.out[len(c.out)-1])
 }
 
+// keepVictims copies planned victims: observers and policies may ask for other
+// plans while these leave.
+func (c *Core) keepVictims(victims []ModelID) []ModelID {
+	c.leaving = append(c.leaving[:0], victims...)
+	return c.leaving
+}
+
+func (c *Core) startEvicts(d DeviceID, victims []ModelID) error {
+	for _, m := range victims {
+		if err := c.startEvict(d, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // planLoad returns whom a load of m on d would evict, or the rule that
 // forbids it. Victims are asked for one by one until the newcomer fits; then,
 // in the order of choice, one without which it still fits is spared. The
 // slice is valid until the next call.
 func (c *Core) planLoad(d DeviceID, m ModelID) ([]ModelID, Rule) {
-	dev := &c.devices[d]
-	need := c.cfg.Models[m].Bytes - dev.headroom() - dev.evicting
+	dev, model := &c.devices[d], &c.cfg.Models[m]
+	need := model.Bytes - dev.free() - dev.evicting
 	switch {
 	case !dev.up:
 		return nil, RuleUp
@@ -456,7 +484,7 @@ func (c *Core) planLoad(d DeviceID, m ModelID) ([]ModelID, Rule) {
 		return nil, RuleAbsent
 	case dev.loading != NoModel || dev.claim.active():
 		return nil, RuleLink
-	case c.cfg.Models[m].Bytes > dev.budget:
+	case model.Bytes > dev.budget || model.Batch.Memory > dev.budget-model.Bytes:
 		return nil, RuleBudget
 	case need <= 0:
 		return nil, 0
@@ -489,7 +517,7 @@ func (c *Core) chooseVictims(d DeviceID, m ModelID, need Bytes) ([]ModelID, Rule
 	if rule != 0 {
 		return nil, rule
 	}
-	kept := c.spared[:0]
+	kept := c.victims[:0]
 	for _, v := range c.victims {
 		if b := c.cfg.Models[v].Bytes; b <= surplus {
 			surplus -= b
@@ -497,20 +525,19 @@ func (c *Core) chooseVictims(d DeviceID, m ModelID, need Bytes) ([]ModelID, Rule
 			kept = append(kept, v)
 		}
 	}
-	c.spared = kept
 	return kept, 0
 }
 
 // settle decides what follows of itself, before the policy is asked.
 func (c *Core) settle() error {
-	if len(c.doomed)+len(c.orphans)+len(c.released)+c.claims == 0 && c.lastHold <= c.now {
+	if c.doomed.n()+c.orphans.n()+c.released.n()+c.claims == 0 && c.lastHold <= c.now {
 		return nil
 	}
 	return c.settleAll()
 }
 
 func (c *Core) settleAll() error {
-	for len(c.doomed)+len(c.orphans)+len(c.released) > 0 {
+	for c.doomed.n()+c.orphans.n()+c.released.n() > 0 {
 		if err := c.settleItems(); err != nil {
 			return err
 		}
@@ -529,45 +556,47 @@ func (c *Core) settleAll() error {
 }
 
 func (c *Core) settleItems() error {
-	for len(c.doomed) > 0 {
-		id := c.doomed[0]
-		if slot, ok := c.items.lookup(id); ok {
-			if err := c.decided(ItemFailed, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
-				return err
-			}
-			continue
+	for c.doomed.n() > 0 {
+		id := c.doomed.first()
+		if slot, ok := c.items.lookup(id); !ok {
+			c.doomed.drop()
+		} else if err := c.decided(ItemFailed, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
+			return err
 		}
-		c.doomed = dropFirst(c.doomed)
 	}
-	for len(c.orphans) > 0 {
-		o := c.orphans[0]
-		if slot, ok := c.items.lookup(o.item); ok {
-			if err := c.decided(DependantCancelled, int64(o.item), int64(o.cause), c.items.at(slot).model, NoDevice); err != nil {
-				return err
-			}
-			continue
+	for c.orphans.n() > 0 {
+		o := c.orphans.first()
+		if slot, ok := c.items.lookup(o.item); !ok {
+			c.orphans.drop()
+		} else if err := c.decided(DependantCancelled, int64(o.item), int64(o.cause), c.items.at(slot).model, NoDevice); err != nil {
+			return err
 		}
-		c.orphans = dropFirst(c.orphans)
 	}
-	for len(c.released) > 0 && len(c.orphans) == 0 {
-		id := c.released[0]
-		if slot, ok := c.items.lookup(id); ok {
-			if err := c.decided(ItemReadied, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
-				return err
-			}
-			continue
+	for c.released.n() > 0 && c.orphans.n() == 0 {
+		id := c.released.first()
+		if slot, ok := c.items.lookup(id); !ok {
+			c.released.drop()
+		} else if err := c.decided(ItemReadied, int64(id), 0, c.items.at(slot).model, NoDevice); err != nil {
+			return err
 		}
-		c.released = dropFirst(c.released)
 	}
 	return nil
 }
 
-// dropFirst removes the first element of a short-lived list.
-func dropFirst[T any](s []T) []T {
-	if len(s) == 1 {
-		return s[:0]
+// fifo is a short-lived list that keeps its memory.
+type fifo[T any] struct {
+	list []T
+	head int
+}
+
+func (f *fifo[T]) n() int   { return len(f.list) - f.head }
+func (f *fifo[T]) first() T { return f.list[f.head] }
+func (f *fifo[T]) push(v T) { f.list = append(f.list, v) }
+
+func (f *fifo[T]) drop() {
+	if f.head++; 2*f.head >= len(f.list) {
+		f.list, f.head = f.list[:copy(f.list, f.list[f.head:])], 0
 	}
-	return s[1:]
 }
 
 // settleClaim starts a claimed load once it has its bytes, and looks for
@@ -579,7 +608,7 @@ func (c *Core) settleClaim(d DeviceID) error {
 	if need <= 0 {
 		return c.startLoad(d, m)
 	}
-	if dev.evicting >= need {
+	if dev.evicting+min(0, dev.free()) >= need {
 		return nil
 	}
 	if free := dev.headroom(); free > 0 {
@@ -588,16 +617,17 @@ func (c *Core) settleClaim(d DeviceID) error {
 		}
 		return c.settleClaim(d)
 	}
-	victims, rule := c.chooseVictims(d, m, need-dev.evicting)
+	victims, rule := c.chooseVictims(d, m, need-dev.evicting-dev.free())
 	if rule != 0 {
 		return nil // asked again after the next facts
 	}
-	for _, v := range victims {
-		if err := c.startEvict(d, v); err != nil {
+	// Evictions that fail at once, again and again, are a livelock too.
+	if c.progress++; c.progress > c.patience {
+		if err := c.lose(Load(d, m)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.startEvicts(d, c.keepVictims(victims))
 }
 
 // settleHolds sets the core's own timer to the next expiry of a hold.
@@ -624,8 +654,10 @@ func (c *Core) End() error {
 	if len(c.items.placeholders) > 0 {
 		return c.unknownDependency()
 	}
-	if c.blocked > 0 && c.ready == 0 && c.running == 0 {
-		return c.cycle()
+	if c.blocked > 0 {
+		if err := c.cycle(); err != nil {
+			return err
+		}
 	}
 	if c.ready > 0 && !c.cfg.Waits {
 		return c.lostWakeup()
@@ -644,19 +676,58 @@ func (c *Core) unknownDependency() error {
 	return err
 }
 
-// cycle names the first blocked item; with nothing left to finish, every
-// blocked item waits for a cycle.
+// cycle returns a dependency on a cycle, nil if there is none: what no chain
+// of finishing items can release lies on a cycle or behind one.
 func (c *Core) cycle() error {
-	var first *item
-	for i := range c.items.slots {
-		if it := &c.items.slots[i]; it.state == itemBlocked && (first == nil || it.id < first.id) {
-			first = it
+	waiting := map[ItemID]int32{}
+	var free []slotID
+	for s := range c.items.slots {
+		switch it := &c.items.slots[s]; it.state {
+		case itemBlocked:
+			waiting[it.id] = it.waiting
+		case itemReady, itemRunning:
+			free = append(free, slotID(s))
 		}
 	}
-	if first == nil || first.dependants < 0 {
-		return &DependencyError{Item: first.id, On: first.id, What: "cyclic"}
+	for len(free) > 0 {
+		s := free[len(free)-1]
+		free = free[:len(free)-1]
+		for e := c.items.at(s).dependants; e >= 0; e = c.items.edges[e].next {
+			to := c.items.edges[e].to
+			if waiting[to]--; waiting[to] == 0 {
+				delete(waiting, to)
+				next, _ := c.items.lookup(to)
+				free = append(free, next)
+			}
+		}
 	}
-	return &DependencyError{Item: c.items.edges[first.dependants].to, On: first.id, What: "cyclic"}
+	return c.nameCycle(waiting)
+}
+
+// nameCycle walks from the lowest stuck item to what it waits for until it
+// comes to an item again.
+func (c *Core) nameCycle(stuck map[ItemID]int32) error {
+	if len(stuck) == 0 {
+		return nil
+	}
+	lowest, waitsFor := ItemID(Never), map[ItemID]ItemID{}
+	for id := range stuck {
+		lowest = min(lowest, id)
+		slot, _ := c.items.lookup(id)
+		for e := c.items.at(slot).dependants; e >= 0; e = c.items.edges[e].next {
+			to := c.items.edges[e].to
+			if on, ok := waitsFor[to]; !ok || id < on {
+				waitsFor[to] = id
+			}
+		}
+	}
+	seen := map[ItemID]bool{}
+	id := lowest
+	for !seen[id] {
+		seen[id] = true
+		id = waitsFor[id]
+	}
+	return &DependencyError{Item: id, On: waitsFor[id], What: "cyclic"}
 }
 
 func (c *Core) lostWakeup() error {
@@ -665,7 +736,7 @@ func (c *Core) lostWakeup() error {
 	}
 	for i := range c.devices {
 		d := &c.devices[i]
-		if len(d.batches) > 0 || d.loading != NoModel || d.claim.active() || d.evicting > 0 {
+		if len(d.batches) > 0 || d.loading != NoModel || d.evicting > 0 {
 			return nil
 		}
 	}

@@ -107,7 +107,13 @@ func (e *smoothed) Observe(m ModelID, t Tier, _ int64, took Time) {
 		e.value[m][t], e.seen[m][t] = took, true
 		return
 	}
-	e.value[m][t] = scaleTime(e.value[m][t], 1e6-e.alpha, 1e6) + scaleTime(took, e.alpha, 1e6)
+	// value += alpha·(took − value), which constant times leave as they are.
+	v := &e.value[m][t]
+	if took >= *v {
+		*v += scaleTime(took-*v, e.alpha, 1e6)
+	} else {
+		*v -= scaleTime(*v-took, e.alpha, 1e6)
+	}
 }
 
 // recent answers with an order statistic of the last loads.
@@ -115,7 +121,14 @@ type recent struct {
 	declared
 	quantile int64
 	window   int
-	samples  map[int][]Time
+	samples  [][Tiers]samples // by model
+}
+
+// samples are the last loads of one model from one tier.
+type samples struct {
+	sorted []Time
+	ring   []Time // in order of time from oldest on, once it is full
+	oldest int
 }
 
 func newQuantile(d declared, cfg EstimatorConfig) (Estimator, error) {
@@ -128,75 +141,85 @@ func newQuantile(d declared, cfg EstimatorConfig) (Estimator, error) {
 	if cfg.Quantile < 0 || cfg.Quantile > 1e6 || cfg.Window < 1 {
 		return nil, &ConfigError{Field: "Estimator.Quantile", What: "must lie in (0, 1], with a window of at least 1"}
 	}
-	return &recent{declared: d, quantile: cfg.Quantile, window: cfg.Window, samples: map[int][]Time{}}, nil
+	return &recent{declared: d, quantile: cfg.Quantile, window: cfg.Window, samples: make([][Tiers]samples, len(d.models))}, nil
 }
 
 func (e *recent) Load(m ModelID, t Tier, ordinal int64) Time {
-	s := e.samples[int(m)*Tiers+int(t)]
-	if len(s) == 0 {
+	sorted := e.samples[m][t].sorted
+	if len(sorted) == 0 {
 		return e.declared.Load(m, t, ordinal)
 	}
-	sorted := slices.Clone(s)
-	slices.Sort(sorted)
-	rank := (int64(len(s))*e.quantile + 1e6 - 1) / 1e6
+	rank := (int64(len(sorted))*e.quantile + 1e6 - 1) / 1e6
 	return sorted[max(rank, 1)-1]
 }
 
 func (e *recent) Observe(m ModelID, t Tier, _ int64, took Time) {
-	k := int(m)*Tiers + int(t)
-	s := append(e.samples[k], took)
-	if len(s) > e.window {
-		s = s[1:]
+	s := &e.samples[m][t]
+	if len(s.ring) < e.window {
+		s.ring = append(s.ring, took)
+	} else {
+		i, _ := slices.BinarySearch(s.sorted, s.ring[s.oldest])
+		s.sorted = slices.Delete(s.sorted, i, i+1)
+		s.ring[s.oldest] = took
+		s.oldest = (s.oldest + 1) % e.window
 	}
-	e.samples[k] = s
+	i, _ := slices.BinarySearch(s.sorted, took)
+	s.sorted = slices.Insert(s.sorted, i, took)
 }
 
 // affine fits time = base + per byte · bytes to all loads from a tier by least
 // squares, in exact integers.
 type affine struct {
 	declared
-	sums [Tiers]struct {
+	tiers [Tiers]struct {
 		n            int64
-		x, y, xx, xy big.Int
-		fitted       bool
-		base, perGB  Time
+		x, y, xx, xy big.Int // sums over the loads; x: bytes, y: time
+		fitted       []Time  // by model; nil until two sizes were seen
 	}
 }
 
 func (e *affine) Load(m ModelID, t Tier, ordinal int64) Time {
-	s := &e.sums[t]
-	if !s.fitted {
+	if e.tiers[t].fitted == nil {
 		return e.declared.Load(m, t, ordinal)
 	}
-	per := scaleTime(max(s.perGB, -s.perGB), int64(e.models[m].Bytes), int64(GB))
-	if s.perGB < 0 {
-		per = -per
-	}
-	return max(0, s.base+per)
+	return e.tiers[t].fitted[m]
 }
 
 func (e *affine) Observe(m ModelID, t Tier, _ int64, took Time) {
-	s := &e.sums[t]
+	s := &e.tiers[t]
 	x, y := big.NewInt(int64(e.models[m].Bytes)), big.NewInt(int64(took))
 	s.n++
 	s.x.Add(&s.x, x)
 	s.y.Add(&s.y, y)
 	s.xx.Add(&s.xx, new(big.Int).Mul(x, x))
 	s.xy.Add(&s.xy, new(big.Int).Mul(x, y))
-	// slope = (n·Σxy − Σx·Σy) / (n·Σxx − (Σx)²)
+	// slope = rise/run = (n·Σxy − Σx·Σy) / (n·Σxx − (Σx)²)
 	n := big.NewInt(s.n)
-	den := new(big.Int).Sub(new(big.Int).Mul(n, &s.xx), new(big.Int).Mul(&s.x, &s.x))
-	if den.Sign() == 0 {
+	rise := new(big.Int).Sub(new(big.Int).Mul(n, &s.xy), new(big.Int).Mul(&s.x, &s.y))
+	run := new(big.Int).Sub(new(big.Int).Mul(n, &s.xx), new(big.Int).Mul(&s.x, &s.x))
+	if run.Sign() == 0 {
 		return
 	}
-	num := new(big.Int).Sub(new(big.Int).Mul(n, &s.xy), new(big.Int).Mul(&s.x, &s.y))
-	perGB := new(big.Int).Quo(new(big.Int).Mul(num, big.NewInt(int64(GB))), den)
-	// base = (Σy − slope·Σx) / n
-	slopeX := new(big.Int).Quo(new(big.Int).Mul(num, &s.x), den)
-	base := new(big.Int).Quo(new(big.Int).Sub(&s.y, slopeX), n)
-	if perGB.IsInt64() && base.IsInt64() {
-		s.perGB, s.base, s.fitted = Time(perGB.Int64()), Time(base.Int64()), true
+	if s.fitted == nil {
+		s.fitted = make([]Time, len(e.models))
 	}
+	// The line passes through the means: y = (Σy·run + rise·(n·x − Σx)) / (n·run).
+	through, over := new(big.Int).Mul(&s.y, run), new(big.Int).Mul(n, run)
+	for i := range e.models {
+		at := new(big.Int).Mul(n, big.NewInt(int64(e.models[i].Bytes)))
+		at.Mul(at.Sub(at, &s.x), rise)
+		s.fitted[i] = clampTime(at.Quo(at.Add(at, through), over))
+	}
+}
+
+func clampTime(t *big.Int) Time {
+	switch {
+	case t.Sign() < 0:
+		return 0
+	case !t.IsInt64():
+		return MaxTime
+	}
+	return Time(t.Int64())
 }
 
 type oracle struct {

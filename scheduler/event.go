@@ -266,7 +266,7 @@ func PackBatch(n int, estimate Time) int64 {
 }
 
 // Members returns the number of members of a BatchStarted event.
-func (e Event) Members() int { return int(e.Value >> batchShift) }
+func (e Event) Members() int { return int(uint64(e.Value) >> batchShift) }
 
 // Estimate returns the duration that was expected when the load or batch
 // that e started began.

@@ -182,8 +182,12 @@ func (t *itemTable) freePage(p ItemID) {
 	}
 }
 
-// depend makes dependant wait for the item in slot s.
-func (t *itemTable) depend(s slotID, dependant ItemID) {
+// depend makes dependant wait for the item in slot s, once: it reports false
+// if dependant, the last to arrive, does so already.
+func (t *itemTable) depend(s slotID, dependant ItemID) bool {
+	if last := t.slots[s].dependantsTail; last >= 0 && t.edges[last].to == dependant {
+		return false
+	}
 	e := t.freeEdge
 	if e >= 0 {
 		t.freeEdge = t.edges[e].next
@@ -199,6 +203,7 @@ func (t *itemTable) depend(s slotID, dependant ItemID) {
 		t.edges[it.dependantsTail].next = e
 	}
 	it.dependantsTail = e
+	return true
 }
 
 // takeDependants calls f with each dependant of the item in slot s, in the

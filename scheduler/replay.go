@@ -124,7 +124,7 @@ func (r *DecisionReplay) Close() error {
 // Replay steps a core of cfg through the facts of events and applies all of
 // them to another one of stateCfg; it returns the first *Divergence, nil if
 // decisions and states agree. The configurations must not share a policy,
-// evictor or estimator with state.
+// evictor, estimator or order with state.
 func Replay(cfg, stateCfg Config, events []Event) error {
 	decisions, err := NewDecisionReplay(cfg)
 	if err != nil {

@@ -1,14 +1,18 @@
 package scheduler
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 )
 
-// AppendState appends a canonical encoding of the whole state to b: two cores
-// of one configuration are in the same state exactly if the encodings are
-// equal. It is what state replay compares and what logs keep as snapshots.
+// AppendState appends a canonical encoding of the state between two steps to
+// b: two cores of one configuration are in the same state exactly if the
+// encodings are equal. What an estimator, an order or a policy remembers is
+// theirs; it shows in the decisions. State replay compares encodings, logs keep
+// them as snapshots.
 func (c *Core) AppendState(b []byte) []byte {
 	b = appendInts(b, int64(c.now), c.seq, c.arrivals, int64(c.arrivedNow), c.readySeq, c.uses, c.evictions,
 		int64(c.blocked), int64(c.ready), int64(c.running), c.done, c.failed, c.rejected, c.cancelled,
@@ -19,16 +23,34 @@ func (c *Core) AppendState(b []byte) []byte {
 	for m := range c.queues {
 		b = c.appendModel(b, ModelID(m))
 	}
+	b = appendInts(b, int64(len(c.hostOrder)))
 	for _, m := range c.hostOrder {
 		b = appendInts(b, int64(m))
 	}
-	b = c.appendBlocked(b)
-	bad := make([]int64, 0, len(c.ended))
-	for id := range c.ended {
-		bad = append(bad, int64(id))
+	return c.appendEnded(c.appendJobs(c.appendBlocked(b)))
+}
+
+func (c *Core) appendJobs(b []byte) []byte {
+	b = appendInts(b, int64(len(c.jobs)))
+	for _, id := range slices.Sorted(maps.Keys(c.jobs)) {
+		j := c.jobs[id]
+		b = appendInts(b, int64(id), int64(j.Arrival), int64(j.Deadline), int64(j.Unfinished))
 	}
-	slices.Sort(bad)
-	return appendInts(appendInts(b, int64(len(bad))), bad...)
+	return b
+}
+
+// appendEnded adds the items that ended badly: in the order in which they
+// will be forgotten, or by id if they never are.
+func (c *Core) appendEnded(b []byte) []byte {
+	ids := c.endedIDs
+	if c.cfg.KeepFailed == 0 {
+		ids = slices.Sorted(maps.Keys(c.ended))
+	}
+	b = appendInts(b, int64(len(ids)))
+	for _, id := range ids {
+		b = appendInts(b, int64(id))
+	}
+	return b
 }
 
 // StateDigest returns the SHA-256 of AppendState.
@@ -53,13 +75,13 @@ func (c *Core) appendDevice(b []byte, d DeviceID) []byte {
 		t := &dev.batches[i]
 		b = appendInts(b, t.seq, int64(t.model), int64(t.n), int64(t.start), int64(t.estimate), int64(t.memory))
 		for s := t.head; s >= 0; s = c.items.at(s).next {
-			b = appendItem(b, c.items.at(s))
+			b = c.appendItem(b, c.items.at(s))
 		}
 	}
 	b = appendInts(b, int64(len(dev.residents)))
 	for _, m := range dev.residents {
 		r := c.residency(d, m)
-		b = appendInts(b, int64(m), int64(r.state), int64(r.running), int64(r.tier), r.batches, r.seq, int64(r.since),
+		b = appendInts(b, int64(m), int64(r.state), int64(r.running), int64(r.tier), r.batches, r.seq, r.ordinal, int64(r.since),
 			int64(r.estimate), int64(r.loadedAt), int64(r.lastUsed), r.useOrder, int64(r.heldUntil))
 	}
 	return b
@@ -70,7 +92,7 @@ func (c *Core) appendModel(b []byte, m ModelID) []byte {
 	b = appendInts(b, int64(q.n), int64(q.blocked), int64(q.near), q.work, q.arrivals, int64(q.firstArrival), int64(q.lastArrival),
 		c.loads[m], int64(c.loadFailures[m]))
 	for s := q.first(&c.items); s >= 0; s = q.next(&c.items, s) {
-		b = appendItem(b, c.items.at(s))
+		b = c.appendItem(b, c.items.at(s))
 	}
 	return b
 }
@@ -78,7 +100,7 @@ func (c *Core) appendModel(b []byte, m ModelID) []byte {
 // appendBlocked adds what waits for dependencies, by id.
 func (c *Core) appendBlocked(b []byte) []byte {
 	if c.blocked == 0 && len(c.items.placeholders) == 0 {
-		return b
+		return appendInts(b, 0)
 	}
 	var waiting []slotID
 	for s := range c.items.slots {
@@ -86,21 +108,23 @@ func (c *Core) appendBlocked(b []byte) []byte {
 			waiting = append(waiting, slotID(s))
 		}
 	}
-	slices.SortFunc(waiting, func(x, y slotID) int { return int(c.items.at(x).id - c.items.at(y).id) })
+	slices.SortFunc(waiting, func(x, y slotID) int { return cmp.Compare(c.items.at(x).id, c.items.at(y).id) })
+	b = appendInts(b, int64(len(waiting)))
 	for _, s := range waiting {
-		b = appendItem(b, c.items.at(s))
-		for e := c.items.at(s).dependants; e >= 0; e = c.items.edges[e].next {
-			b = appendInts(b, int64(c.items.edges[e].to))
-		}
+		b = c.appendItem(b, c.items.at(s))
 	}
 	return b
 }
 
-func appendItem(b []byte, it *item) []byte {
+func (c *Core) appendItem(b []byte, it *item) []byte {
 	cancelled := int64(0)
 	if it.cancelled {
 		cancelled = 1
 	}
-	return appendInts(b, int64(it.id), int64(it.model), int64(it.state), int64(it.job), it.tenant, int64(it.priority),
+	b = appendInts(b, int64(it.id), int64(it.model), int64(it.state), int64(it.job), it.tenant, int64(it.priority),
 		int64(it.arrival), int64(it.readyAt), int64(it.deadline), it.work, it.key, it.seq, int64(it.waiting), int64(it.attempts), cancelled)
+	for e := it.dependants; e >= 0; e = c.items.edges[e].next {
+		b = appendInts(b, int64(c.items.edges[e].to))
+	}
+	return appendInts(b, -1)
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math/big"
 	"math/bits"
 	"strings"
 )
@@ -94,79 +95,65 @@ func parseUnit(s string, units []unit) (int64, bool) {
 	return 0, false
 }
 
+// maxDigits bounds the length of a number; doubles need no more.
+const maxDigits = 1100
+
 // ParseDecimal reads a non-negative decimal number without exponent, times
 // scale, rounded half to even. It reports false for anything else: signs,
 // NaN, hexadecimal, separators, an overflow of int64.
 func ParseDecimal(s string, scale uint64) (int64, bool) {
 	whole, frac, dotted := strings.Cut(s, ".")
-	if whole == "" || dotted && frac == "" || len(frac) > 300 {
+	if whole == "" || dotted && frac == "" || len(s) > maxDigits {
 		return 0, false
 	}
-	var value uint64
-	for i := 0; i < len(whole); i++ {
-		c := whole[i]
-		if c < '0' || c > '9' {
+	digits := whole + frac
+	for i := 0; i < len(digits); i++ {
+		if digits[i] < '0' || digits[i] > '9' {
 			return 0, false
 		}
-		hi, lo := bits.Mul64(value, 10)
-		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
-		if hi != 0 || carry != 0 {
-			return 0, false
-		}
-		value = sum
 	}
-	hi, value := bits.Mul64(value, scale)
-	if hi != 0 || value > 1<<63-1 {
-		return 0, false
+	if len(digits) < len("18446744073709551615") {
+		return shortDecimal(digits, len(frac), scale)
 	}
-	// Each digit after the point splits scale once more: long division keeps
-	// the remainder exactly, so that the last rounding sees the true fraction.
-	var fractional, rest, sticky uint64 // fractional + rest/denominator, exact
-	denominator := uint64(1)
-	for i := 0; i < len(frac); i++ {
-		c := frac[i]
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		d := uint64(c - '0')
-		if denominator > 1e17/10 || sticky == 1 {
-			// More digits than can matter but for breaking a tie.
-			if d != 0 {
-				sticky = 2
-			} else if sticky == 0 {
-				sticky = 1
-			}
-			if sticky == 2 {
-				for _, c := range []byte(frac[i:]) {
-					if c < '0' || c > '9' {
-						return 0, false
-					}
-				}
-				break
-			}
-			continue
-		}
-		denominator *= 10
-		rest = rest*10 + d
-	}
-	hi, lo := bits.Mul64(rest, scale)
-	if hi >= denominator {
-		return 0, false
-	}
-	fractional, remainder := bits.Div64(hi, lo, denominator)
-	twice := remainder * 2
-	if twice > denominator || twice == denominator && (sticky == 2 || (value+fractional)&1 == 1) {
-		fractional++
-	}
-	sum := value + fractional
-	if sum < value || sum > 1<<63-1 {
-		return 0, false
-	}
-	return int64(sum), true
+	return longDecimal(digits, len(frac), scale)
 }
 
-// String prints t with the largest unit that divides it or three decimals of
-// seconds, for messages.
+// shortDecimal returns digits·scale/10^places for digits that fit a word.
+func shortDecimal(digits string, places int, scale uint64) (int64, bool) {
+	value, divisor := uint64(0), uint64(1)
+	for i := 0; i < len(digits); i++ {
+		value = value*10 + uint64(digits[i]-'0')
+	}
+	for range places {
+		divisor *= 10
+	}
+	hi, lo := bits.Mul64(value, scale)
+	if hi >= divisor {
+		return 0, false
+	}
+	quotient, rest := bits.Div64(hi, lo, divisor)
+	if over := divisor - rest; rest > over || rest == over && quotient&1 == 1 {
+		quotient++
+	}
+	return int64(quotient), quotient <= 1<<63-1
+}
+
+// longDecimal is shortDecimal for any number of digits.
+func longDecimal(digits string, places int, scale uint64) (int64, bool) {
+	value, _ := new(big.Int).SetString(digits, 10)
+	value.Mul(value, new(big.Int).SetUint64(scale))
+	divisor := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places)), nil)
+	quotient, rest := new(big.Int).QuoRem(value, divisor, new(big.Int))
+	over := new(big.Int).Sub(divisor, rest)
+	if c := rest.Cmp(over); c > 0 || c == 0 && quotient.Bit(0) == 1 {
+		quotient.Add(quotient, big.NewInt(1))
+	}
+	return quotient.Int64(), quotient.IsInt64()
+}
+
+// String prints t exactly, as ParseTime reads it: with the largest of s, ms, us
+// and ns that divides it below the next one, or in decimals of seconds. Never
+// is "never".
 func (t Time) String() string {
 	switch {
 	case t == Never:
@@ -218,6 +205,20 @@ func scaleTime(t Time, num, den int64) Time {
 	}
 	q, _ := bits.Div64(hi, lo, uint64(den))
 	return Time(min(q, uint64(MaxTime)))
+}
+
+// times returns t·n for non-negative numbers, MaxTime if that is larger.
+func times(t Time, n int64) Time {
+	if hi, lo := bits.Mul64(uint64(t), uint64(n)); hi == 0 {
+		return Time(min(lo, uint64(MaxTime)))
+	}
+	return MaxTime
+}
+
+// later returns a + b, MaxTime if that is larger.
+func later(a, b Time) Time {
+	sum, _ := AddTime(a, b)
+	return sum
 }
 
 // AddTime returns a + b and whether the sum of two non-negative times stays

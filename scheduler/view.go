@@ -40,11 +40,11 @@ type Batch struct {
 	End   Time // estimated
 }
 
-// Job is what a policy sees of a job: of its items in the system.
+// Job is what a policy sees of a job that has items in the system.
 type Job struct {
-	Arrival    Time // of its first item
-	Deadline   Time // the earliest of its items, Never for none
-	Unfinished int
+	Arrival    Time // of the first of its items since it last had none
+	Deadline   Time // the earliest of those items, Never for none
+	Unfinished int  // items in the system
 }
 
 // View is what a policy may know: state and estimates, never true durations
@@ -58,11 +58,11 @@ func (v *View) Now() Time { return v.c.now }
 // InSystem returns how many items have arrived and not ended.
 func (v *View) InSystem() int { return v.c.blocked + v.c.ready + v.c.running }
 
-// ArrivedNow returns how many items arrived at this instant.
+// ArrivedNow returns how many items arrived with the facts of this step.
 func (v *View) ArrivedNow() int { return v.c.arrivedNow }
 
-// ArrivedItem returns the i-th (from 0) item that arrived at this instant and
-// whether it is still in the system.
+// ArrivedItem returns the i-th (from 0) item that arrived with the facts of
+// this step and whether it is still in the system.
 func (v *View) ArrivedItem(i int) (Item, bool) {
 	return v.ItemByID(ItemID(v.c.arrivals) - ItemID(v.c.arrivedNow) + ItemID(i))
 }
@@ -166,7 +166,7 @@ func (v *View) Running(d DeviceID) int { return len(v.c.devices[d].batches) }
 // RunningBatch returns the i-th batch that runs on d, oldest first.
 func (v *View) RunningBatch(d DeviceID, i int) Batch {
 	b := &v.c.devices[d].batches[i]
-	return Batch{Model: b.model, N: b.n, Start: b.start, End: b.start + b.estimate}
+	return Batch{Model: b.model, N: b.n, Start: b.start, End: later(b.start, b.estimate)}
 }
 
 // Link returns the model for which d's link is taken, loading or with a
@@ -179,7 +179,7 @@ func (v *View) Link(d DeviceID) (m ModelID, end Time, busy bool) {
 		return dev.claim.model, Never, true
 	case dev.loading != NoModel:
 		r := v.c.residency(d, dev.loading)
-		return dev.loading, r.since + r.estimate, true
+		return dev.loading, later(r.since, r.estimate), true
 	}
 	return NoModel, 0, false
 }
@@ -310,12 +310,11 @@ func (v *View) WorkEstimate(m ModelID) Time {
 	if q.n == 0 {
 		return 0
 	}
-	full, rest := q.n/cost.Max, q.n%cost.Max
-	if q.plainWork() {
-		return Time(full)*cost.Time(cost.Max, int64(cost.Max)*WorkUnit) + cost.Time(rest, int64(rest)*WorkUnit)
+	full, rest, mean := q.n/cost.Max, q.n%cost.Max, int64(WorkUnit)
+	if !q.plainWork() {
+		mean = q.work / int64(q.n)
 	}
-	mean := q.work / int64(q.n)
-	return Time(full)*cost.Time(cost.Max, int64(cost.Max)*mean) + cost.Time(rest, int64(rest)*mean)
+	return later(times(cost.Time(cost.Max, int64(cost.Max)*mean), int64(full)), cost.Time(rest, int64(rest)*mean))
 }
 
 // Arrivals returns how many items of m have arrived.
@@ -361,11 +360,8 @@ func (v *View) Each(m ModelID, f func(Item) bool) {
 
 // Job returns what is known of a job that has items in the system.
 func (v *View) Job(j JobID) (Job, bool) {
-	e, ok := v.c.jobs[j]
-	if !ok {
-		return Job{}, false
-	}
-	return *e, true
+	job, ok := v.c.jobs[j]
+	return job, ok
 }
 
 // LoadFailures returns how many loads of m have failed in a row, on any device.

@@ -21,7 +21,8 @@ type Faults struct {
 }
 
 // Outage is a device that is lost at From, with all in flight and resident,
-// and can be used again at Until (Never: not any more).
+// and can be used again at Until (Never: not any more). Outages that overlap
+// are one.
 type Outage struct {
 	Device      scheduler.DeviceID
 	From, Until scheduler.Time
@@ -34,7 +35,8 @@ type Foreign struct {
 	Bytes  scheduler.Bytes
 }
 
-// Cancellation gives up an item at a time at or after its arrival.
+// Cancellation gives up an item at a time, or right after its arrival if that
+// is later.
 type Cancellation struct {
 	Item scheduler.ItemID
 	At   scheduler.Time
@@ -46,13 +48,15 @@ func (f *Faults) active() bool {
 
 // faultState holds the facts that faults will bring, in order.
 type faultState struct {
-	cfg    Faults
-	future []scheduler.Event
+	cfg     Faults
+	future  []scheduler.Event
+	arrived scheduler.ItemID  // items below it have
+	early   []scheduler.Event // cancellations of items that have not
 }
 
 func (s *faultState) init(cfg Faults) {
 	s.cfg = cfg
-	for _, o := range cfg.Outages {
+	for _, o := range merged(cfg.Outages) {
 		s.future = append(s.future, scheduler.Event{At: o.From, Kind: scheduler.DeviceDown, Device: o.Device, Model: scheduler.NoModel})
 		if o.Until != scheduler.Never {
 			s.future = append(s.future, scheduler.Event{At: o.Until, Kind: scheduler.DeviceUp, Device: o.Device, Model: scheduler.NoModel})
@@ -69,7 +73,43 @@ func (s *faultState) init(cfg Faults) {
 	})
 }
 
-func (s *faultState) pending() bool { return len(s.future) > 0 }
+// merged returns outages in order, those that overlap or touch as one.
+func merged(outages []Outage) []Outage {
+	sorted := slices.Clone(outages)
+	slices.SortStableFunc(sorted, func(a, b Outage) int {
+		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.From, b.From))
+	})
+	kept := sorted[:0]
+	for _, o := range sorted {
+		if n := len(kept); n > 0 && kept[n-1].Device == o.Device && o.From <= kept[n-1].Until {
+			kept[n-1].Until = max(kept[n-1].Until, o.Until)
+			continue
+		}
+		kept = append(kept, o)
+	}
+	return kept
+}
+
+func (s *faultState) pending() bool { return len(s.future)+len(s.early) > 0 }
+
+// arrive notes arrivals: cancellations that came too early for them are due.
+func (s *faultState) arrive(at scheduler.Time, facts []scheduler.Event) {
+	for i := range facts {
+		if facts[i].Kind == scheduler.ItemArrived {
+			s.arrived = facts[i].Item() + 1
+		}
+	}
+	var now, early []scheduler.Event
+	for _, ev := range s.early {
+		if ev.Item() < s.arrived {
+			ev.At = at
+			now = append(now, ev)
+		} else {
+			early = append(early, ev)
+		}
+	}
+	s.future, s.early = append(now, s.future...), early
+}
 
 func (s *faultState) nextAt() scheduler.Time {
 	if len(s.future) == 0 {
@@ -83,8 +123,12 @@ func (s *faultState) due(at scheduler.Time, facts []scheduler.Event, lose func(s
 	for len(s.future) > 0 && s.future[0].At == at {
 		ev := s.future[0]
 		s.future = s.future[1:]
-		if ev.Kind == scheduler.DeviceDown {
+		switch {
+		case ev.Kind == scheduler.DeviceDown:
 			lose(ev.Device)
+		case ev.Kind == scheduler.ItemCancelled && ev.Item() >= s.arrived:
+			s.early = append(s.early, ev)
+			continue
 		}
 		facts = append(facts, ev)
 	}

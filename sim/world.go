@@ -66,8 +66,17 @@ func New(cfg Config) *World {
 	return w
 }
 
-// Append shows the events to a source that reacts to them.
+// Append shows the events to a source that reacts to them, and forgets what
+// is kept of items that will not start any more.
 func (w *World) Append(events []scheduler.Event) error {
+	if len(w.work)+len(w.service)+len(w.attempts) > 0 {
+		for i := range events {
+			switch events[i].Kind {
+			case scheduler.ItemCancelled, scheduler.ItemRejected, scheduler.DependantCancelled, scheduler.ItemFailed:
+				w.forget(events[i].Item())
+			}
+		}
+	}
 	if w.reactive == nil {
 		return nil
 	}
@@ -81,6 +90,9 @@ func (w *World) Next() ([]scheduler.Event, error) {
 	}
 	at := w.nextAt()
 	if at == scheduler.Never {
+		if early := w.faults.early; len(early) > 0 {
+			return nil, fmt.Errorf("sim: item %d is to be cancelled and has not arrived", early[0].ID)
+		}
 		return nil, io.EOF
 	}
 	if w.cfg.Horizon > 0 && at > w.cfg.Horizon {
@@ -96,6 +108,9 @@ func (w *World) Next() ([]scheduler.Event, error) {
 	if w.arrivalAt == at {
 		if err := w.arrive(); err != nil {
 			return nil, err
+		}
+		if w.faults.pending() {
+			w.faults.arrive(at, w.facts)
 		}
 	}
 	if w.timers[0] == at || w.timers[1] == at {
@@ -229,9 +244,12 @@ func (w *World) startBatch(ev scheduler.Event) error {
 	if w.running != nil {
 		w.running[ev.ID] = append([]scheduler.ItemID(nil), w.members...)
 	} else {
-		w.forget(w.members)
+		w.forgetAll(w.members)
 	}
 	w.members = w.members[:0]
+	if _, ok := scheduler.AddTime(ev.At, took); !ok {
+		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("batch of item %d", lowest)}
+	}
 	return w.schedule(ev, took, scheduler.BatchFinished, scheduler.BatchFailed, failed)
 }
 
@@ -246,16 +264,20 @@ func (w *World) lowestMember() (scheduler.ItemID, int) {
 	return lowest, w.attempts[lowest]
 }
 
-// forget drops what is kept of items that have started for good.
-func (w *World) forget(items []scheduler.ItemID) {
+// forgetAll drops what is kept of items that have started for good.
+func (w *World) forgetAll(items []scheduler.ItemID) {
 	if len(w.work)+len(w.service)+len(w.attempts) == 0 {
 		return
 	}
 	for _, id := range items {
-		delete(w.work, id)
-		delete(w.service, id)
-		delete(w.attempts, id)
+		w.forget(id)
 	}
+}
+
+func (w *World) forget(id scheduler.ItemID) {
+	delete(w.work, id)
+	delete(w.service, id)
+	delete(w.attempts, id)
 }
 
 // batchTime returns what the members being put together take.
@@ -269,33 +291,39 @@ func (w *World) batchTime(m scheduler.ModelID) scheduler.Time {
 	case cost.ItemTime == nil && len(w.work)+len(w.service) == 0:
 		return cost.Batch.Time(n, int64(n)*scheduler.WorkUnit)
 	}
-	base := cost.Batch.Base
-	perItem := cost.Batch.PerItem
-	if n <= len(cost.Batch.Times) {
-		base = min(base, cost.Batch.Times[n-1])
-		perItem = (cost.Batch.Times[n-1] - base) / scheduler.Time(n)
-	}
-	total, fits := base, true
+	// What is known item by item adds up; the rest takes what the model says
+	// for its work.
+	var known scheduler.Time
+	var work int64
+	fits := true
 	for _, id := range w.members {
-		if fits {
-			total, fits = scheduler.AddTime(total, w.itemTime(cost, id, perItem))
+		if t, ok := w.itemTime(cost, id); !ok {
+			work += w.workOf(id)
+		} else if fits {
+			known, fits = scheduler.AddTime(known, t)
 		}
 	}
+	total, _ := scheduler.AddTime(cost.Batch.Time(n, work), known)
 	return total
 }
 
-// itemTime returns an item's share: as recorded, drawn, or by its work.
-func (w *World) itemTime(cost *Cost, id scheduler.ItemID, perItem scheduler.Time) scheduler.Time {
+// itemTime returns an item's share, as recorded or drawn, if it has one.
+func (w *World) itemTime(cost *Cost, id scheduler.ItemID) (scheduler.Time, bool) {
 	if t, ok := w.service[id]; ok {
-		return t
+		return t, true
 	}
-	if cost.ItemTime != nil {
-		perItem = drawn(cost.ItemTime, w.draws.uniform(drawItem, uint64(id), uint64(w.attempts[id])))
+	if cost.ItemTime == nil {
+		return 0, false
 	}
+	t := drawn(cost.ItemTime, w.draws.uniform(drawItem, uint64(id), uint64(w.attempts[id])))
+	return scheduler.BatchCost{PerItem: t}.Time(1, w.workOf(id)), true
+}
+
+func (w *World) workOf(id scheduler.ItemID) int64 {
 	if work, ok := w.work[id]; ok {
-		return scheduler.BatchCost{PerItem: perItem}.Time(1, work)
+		return work
 	}
-	return perItem
+	return scheduler.WorkUnit
 }
 
 // schedule makes the end of an effect a future fact.
@@ -329,7 +357,7 @@ func (w *World) settleMembers(ev scheduler.Event) {
 	}
 	delete(w.running, ev.ID)
 	if ev.Kind == scheduler.BatchFinished {
-		w.forget(members)
+		w.forgetAll(members)
 		return
 	}
 	for _, id := range members {

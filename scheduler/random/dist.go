@@ -314,3 +314,20 @@ func (d empirical) Quantile(u float64) float64 {
 	return d.values[min(int(u*float64(len(d.values))), len(d.values)-1)]
 }
 func (d empirical) Mean() float64 { return d.mean }
+
+// Fixed returns the value that d always takes, false if it varies.
+func Fixed(d Dist) (float64, bool) {
+	switch d := d.(type) {
+	case constant:
+		return float64(d), true
+	case between:
+		return d.a, d.a == d.b
+	case integers:
+		return d.a, d.n == 1
+	case lognormal:
+		return d.median, d.sigma == 0
+	case empirical:
+		return d.values[0], d.values[0] == d.values[len(d.values)-1]
+	}
+	return 0, false
+}

@@ -1,0 +1,251 @@
+package policies
+
+import (
+	"slices"
+
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/random"
+)
+
+// ranker orders those who may leave: the least key goes, of equals the least
+// recently used. It changes nothing.
+type ranker interface {
+	key(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) int64
+}
+
+// limiter is implemented by evictors that limit who may be on a device
+// together.
+type limiter interface {
+	// exceeds reports whether others must be evicted before m may load on d,
+	// and else whether m has to wait for evictions in flight.
+	exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool)
+	// leaves reports whether other is one that must leave for m.
+	leaves(other, m scheduler.ModelID) bool
+}
+
+// keeper is implemented by evictors that protect some models from others.
+type keeper interface {
+	keeps(m, incoming scheduler.ModelID) bool
+}
+
+// timed is implemented by evictors that evict models that have been idle.
+type timed interface {
+	idle() scheduler.Time
+}
+
+// evictor is what the core asks for victims: the policy's ranker among those
+// who may go.
+type evictor struct {
+	policy *composed
+	keeper keeper
+	custom scheduler.Evictor // one of the user's own instead of a ranker
+}
+
+// Victim implements scheduler.Evictor.
+func (e *evictor) Victim(v *scheduler.View, d scheduler.DeviceID, need scheduler.Bytes, incoming scheduler.ModelID) (scheduler.ModelID, bool) {
+	if e.custom == nil {
+		return e.choose(v, d, incoming, false)
+	}
+	m, ok := e.custom.Victim(v, d, need, incoming)
+	return m, ok && m != incoming && e.policy.mayGo(v, d, m)
+}
+
+// choose returns who of d leaves for incoming; limited leaves only those that
+// the limiter wants gone.
+func (e *evictor) choose(v *scheduler.View, d scheduler.DeviceID, incoming scheduler.ModelID, limited bool) (scheduler.ModelID, bool) {
+	p := e.policy
+	best, least, used := noModel, int64(0), int64(0)
+	for _, m := range v.Residents(d) {
+		if m == incoming || !p.mayGo(v, d, m) || e.keeper != nil && e.keeper.keeps(m, incoming) {
+			continue
+		}
+		if limited && !p.limiter.leaves(m, incoming) {
+			continue
+		}
+		k, u := p.ranker.key(v, d, m), v.UseOrder(d, m)
+		if best == noModel || k < least || k == least && u < used {
+			best, least, used = m, k, u
+		}
+	}
+	return best, best != noModel
+}
+
+// lru evicts the least recently used.
+type lru struct{}
+
+func (lru) key(*scheduler.View, scheduler.DeviceID, scheduler.ModelID) int64 { return 0 }
+
+// firstLoaded is fifo: the one loaded first.
+type firstLoaded struct{}
+
+func (firstLoaded) key(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return int64(v.LoadedAt(d, m))
+}
+
+// lfu evicts the one with the fewest batches since its load.
+type lfu struct{}
+
+func (lfu) key(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return v.BatchesSinceLoad(d, m)
+}
+
+// largest evicts the largest.
+type largest struct{}
+
+func (largest) key(v *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return -int64(v.Bytes(m))
+}
+
+// anyone evicts at random, by a hash of the seed, the ordinal of the eviction
+// and the model.
+type anyone struct{ seed uint64 }
+
+func (e anyone) key(v *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return int64(random.Key(e.seed, uint64(v.EvictionOrdinal()), uint64(m)) >> 1)
+}
+
+// count keeps at most max models on a device; single is count of one.
+type count struct {
+	lru
+	max int
+}
+
+func (e count) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool) {
+	staying, leaving := 0, 0
+	for _, other := range v.Residents(d) {
+		switch v.State(d, other) {
+		case scheduler.Evicting:
+			leaving++
+		default:
+			staying++
+		}
+	}
+	return staying+1 > e.max, staying+leaving+1 > e.max
+}
+
+func (count) leaves(other, m scheduler.ModelID) bool { return other != m }
+
+// expiring is ttl: lru, and out after a time without use.
+type expiring struct {
+	lru
+	after scheduler.Time
+}
+
+func (e expiring) idle() scheduler.Time { return e.after }
+
+// groups are llama-swap's: of a group that swaps one member is there at a
+// time, members of an exclusive one drive out other groups, and a persistent
+// group gives way to nobody else. Models without a group are one group.
+type groups struct {
+	lru
+	of                          []string // by model
+	swap, exclusive, persistent []bool   // by model
+}
+
+func newGroups(env *Env, swap, exclusive, persistent []string) *groups {
+	g := &groups{}
+	in := func(list []string, group string) bool { return list == nil || slices.Contains(list, group) }
+	for i := range env.Models {
+		group := env.Models[i].Group
+		g.of = append(g.of, group)
+		g.swap = append(g.swap, in(swap, group))
+		g.exclusive = append(g.exclusive, in(exclusive, group))
+		g.persistent = append(g.persistent, in(persistent, group))
+	}
+	return g
+}
+
+func (g *groups) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool) {
+	for _, other := range v.Residents(d) {
+		if g.leaves(other, m) {
+			if v.State(d, other) != scheduler.Evicting {
+				evict = true
+			}
+			wait = true
+		}
+	}
+	return evict, wait
+}
+
+func (g *groups) leaves(other, m scheduler.ModelID) bool {
+	switch {
+	case other == m:
+		return false
+	case g.of[other] == g.of[m]:
+		return g.swap[m]
+	}
+	return g.exclusive[m] && !g.persistent[other]
+}
+
+func (g *groups) keeps(m, incoming scheduler.ModelID) bool {
+	return g.persistent[m] && g.of[m] != g.of[incoming]
+}
+
+// kept returns the most that persistent groups may keep from m.
+func (g *groups) kept(env *Env, m scheduler.ModelID) scheduler.Bytes {
+	sum := scheduler.Bytes(0)
+	for _, name := range append(groupNames(env), "") {
+		most, all, one := scheduler.Bytes(0), scheduler.Bytes(0), false
+		for other := range env.Models {
+			if g.of[other] == name && g.keeps(scheduler.ModelID(other), m) {
+				most, all, one = max(most, env.Models[other].Bytes), all+env.Models[other].Bytes, g.swap[other]
+			}
+		}
+		if one {
+			all = most
+		}
+		sum += all
+	}
+	return sum
+}
+
+// belady is clairvoyant: the one whose next item lies farthest ahead in the
+// order of arrival, which is optimal for equal sizes and items served in that
+// order.
+type belady struct {
+	uses    [][]scheduler.ItemID // by model, items to come in order of arrival
+	started []uint64             // a bit per item
+}
+
+// Foresee implements scheduler.Clairvoyant.
+func (e *belady) Foresee(arrivals []scheduler.Event) {
+	last := scheduler.ItemID(-1)
+	for _, ev := range arrivals {
+		if ev.Kind == scheduler.ItemArrived {
+			e.uses[ev.Model] = append(e.uses[ev.Model], ev.Item())
+			last = max(last, ev.Item())
+		}
+	}
+	e.started = make([]uint64, (last+64)/64)
+}
+
+// Observe forgets uses that are past: items that started or ended unserved.
+func (e *belady) Observe(_ *scheduler.View, ev scheduler.Event) {
+	switch ev.Kind {
+	case scheduler.MemberDispatched, scheduler.ItemRejected, scheduler.DependantCancelled, scheduler.ItemFailed, scheduler.ItemCancelled:
+	default:
+		return
+	}
+	id := ev.Item()
+	if id < 0 || int(id>>6) >= len(e.started) {
+		return
+	}
+	e.started[id>>6] |= 1 << (id & 63)
+	if ev.Model < 0 {
+		return // passed over when its model's next use is advanced
+	}
+	for uses := e.uses[ev.Model]; len(uses) > 0 && e.past(uses[0]); uses = uses[1:] {
+		e.uses[ev.Model] = uses[1:]
+	}
+}
+
+func (e *belady) past(id scheduler.ItemID) bool { return e.started[id>>6]&(1<<(id&63)) != 0 }
+
+func (e *belady) key(_ *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID) int64 {
+	for _, id := range e.uses[m] {
+		if !e.past(id) {
+			return -int64(id)
+		}
+	}
+	return -int64(scheduler.Never)
+}

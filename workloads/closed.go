@@ -1,0 +1,160 @@
+package workloads
+
+import (
+	"io"
+
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/random"
+)
+
+// closed is a source of clients that wait for the end of their job, think and
+// submit the next. It implements scheduler.Reactive.
+type closed struct {
+	named
+	keys    keys
+	think   random.Dist
+	until   scheduler.Time
+	items   int64
+	clients []client
+	due     dueHeap
+
+	owner   map[scheduler.ItemID]int32 // client of each item that has not ended
+	members []scheduler.ItemID         // dispatched to the batch that will start next
+	batches map[int64]batchMembers
+	spare   [][]scheduler.ItemID
+}
+
+type client struct {
+	entity  uint64
+	ordinal uint64 // jobs submitted
+	left    int    // items of its job that have not ended
+}
+
+type batchMembers struct {
+	device scheduler.DeviceID
+	items  []scheduler.ItemID
+}
+
+func newClosed(c *Config, m maker, k keys) *closed {
+	s := &closed{named: named{maker: m}, keys: k, think: c.Arrivals.Think, until: c.Duration, items: c.Items,
+		clients: make([]client, c.Arrivals.Clients), owner: map[scheduler.ItemID]int32{}, batches: map[int64]batchMembers{}}
+	for i := range s.clients {
+		s.clients[i].entity = random.Key(random.Hash("client"), uint64(i))
+		s.due.push(due{0, int32(i)})
+	}
+	return s
+}
+
+// NextAt returns when the next client has thought enough.
+func (c *closed) NextAt() (scheduler.Time, bool) {
+	if len(c.due) == 0 || c.items > 0 && int64(c.out.nextItem) >= c.items {
+		return 0, false
+	}
+	return c.due[0].at, true
+}
+
+// Next returns the items of all clients that submit at NextAt.
+func (c *closed) Next() ([]scheduler.Event, error) {
+	at, ok := c.NextAt()
+	if !ok {
+		return nil, io.EOF
+	}
+	c.out.turn()
+	for {
+		next, ok := c.NextAt()
+		if !ok || next != at {
+			return c.out.events, nil
+		}
+		if err := c.submit(at, c.due.pop().client); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// submit starts a client's job. A job of which nothing happens has ended at
+// once; to keep time moving, the client then thinks at least a nanosecond.
+func (c *closed) submit(at scheduler.Time, who int32) error {
+	cl := &c.clients[who]
+	first := c.out.nextItem
+	if err := c.maker.job(at, cl.entity, cl.ordinal, &c.out); err != nil {
+		return err
+	}
+	cl.ordinal++
+	cl.left = int(c.out.nextItem - first)
+	for id := first; id < c.out.nextItem; id++ {
+		c.owner[id] = who
+	}
+	if cl.left == 0 {
+		c.rest(at+1, who)
+	}
+	return nil
+}
+
+// rest lets a client think from at on, until its next job.
+func (c *closed) rest(at scheduler.Time, who int32) {
+	cl := &c.clients[who]
+	if c.think != nil {
+		u := random.Uniform(random.Key(c.keys.of(cl.entity, forThink), cl.ordinal))
+		at = after(at, c.think.Quantile(u))
+	}
+	if at < scheduler.MaxTime && (c.until == 0 || at <= c.until) {
+		c.due.push(due{at, who})
+	}
+}
+
+// Append follows the items to their ends.
+func (c *closed) Append(events []scheduler.Event) error {
+	for i := range events {
+		ev := &events[i]
+		switch ev.Kind {
+		case scheduler.MemberDispatched:
+			c.members = append(c.members, ev.Item())
+		case scheduler.BatchStarted:
+			c.batches[ev.ID] = batchMembers{ev.Device, c.members}
+			c.members = nil
+			if n := len(c.spare); n > 0 {
+				c.members, c.spare = c.spare[n-1][:0], c.spare[:n-1]
+			}
+		case scheduler.BatchFinished, scheduler.BatchFailed:
+			c.endBatch(ev)
+		case scheduler.DeviceDown:
+			for id, b := range c.batches {
+				if b.device == ev.Device {
+					delete(c.batches, id)
+				}
+			}
+		case scheduler.ItemFailed, scheduler.ItemRejected, scheduler.ItemCancelled, scheduler.DependantCancelled:
+			c.end(ev.At, ev.Item())
+		}
+	}
+	return nil
+}
+
+// endBatch ends the members of a finished batch; those of a failed one are
+// tried again or fail in an event of their own.
+func (c *closed) endBatch(ev *scheduler.Event) {
+	b, ok := c.batches[ev.ID]
+	if !ok {
+		return
+	}
+	delete(c.batches, ev.ID)
+	if ev.Kind == scheduler.BatchFinished {
+		for _, id := range b.items {
+			c.end(ev.At, id)
+		}
+	}
+	c.spare = append(c.spare, b.items)
+}
+
+func (c *closed) end(at scheduler.Time, item scheduler.ItemID) {
+	who, ok := c.owner[item]
+	if !ok {
+		return
+	}
+	delete(c.owner, item)
+	if cl := &c.clients[who]; cl.left > 0 {
+		if cl.left--; cl.left == 0 {
+			c.rest(at, who)
+		}
+	}
+}

@@ -59,7 +59,7 @@ func CCDF(head Head, curves []Curve) *Chart {
 	for i, c := range shown {
 		legend[i] = entry{c.Name, func(p pen, at box) { p.line(nth(i).line(1.8), at.left, at.middle(), at.right, at.middle()) }}
 	}
-	return sized(head, legend, notes, 340, func(p pen, area box) { drawCCDF(p, area, shown, low, high, bottom) })
+	return sized(head, legend, notes, 300, func(p pen, area box) { drawCCDF(p, area, shown, low, high, bottom) })
 }
 
 // positive returns the points that have a place on logarithmic axes.

@@ -76,9 +76,11 @@ type entry struct {
 	draw func(p pen, at box) // into a small box left of the name
 }
 
-// Width of all charts; height follows from what is in them.
+// Widths of charts; height follows from what is in them. Two ordinary charts
+// stand side by side in a report, a timeline goes across.
 const (
-	chartWidth  = 720 * vg.Length(1)
+	chartWidth  = 560 * vg.Length(1)
+	widerWidth  = 760 * vg.Length(1)
 	margin      = 18 * vg.Length(1)
 	pixelsPerIn = 144
 )
@@ -194,18 +196,22 @@ func (c *Chart) drawLegend(p pen, area box) vg.Length {
 
 // sized makes a chart around a body of the given height.
 func sized(head Head, legend []entry, notes []string, body vg.Length, draw func(p pen, area box)) *Chart {
-	c := &Chart{head: head, legend: legend, notes: notes, width: chartWidth, body: draw}
+	return layout(Chart{head: head, legend: legend, notes: notes, width: chartWidth, body: draw}, body)
+}
+
+// layout gives c the height that its parts need.
+func layout(c Chart, body vg.Length) *Chart {
 	c.height = 2*margin + 13 + 10 + body
-	if head.Subtitle != "" {
+	if c.head.Subtitle != "" {
 		c.height += 16
 	}
-	if len(legend) > 0 {
-		c.height += vg.Length(len(c.legendRows(chartWidth-2*margin)))*legendRow + legendRoom
+	if len(c.legend) > 0 {
+		c.height += vg.Length(len(c.legendRows(c.width-2*margin)))*legendRow + legendRoom
 	}
-	if len(notes) > 0 {
-		c.height += vg.Length(len(notes))*13 + 4
+	if len(c.notes) > 0 {
+		c.height += vg.Length(len(c.notes))*13 + 4
 	}
-	return c
+	return &c
 }
 
 // nothing is the chart that says so.

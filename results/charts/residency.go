@@ -87,7 +87,8 @@ func Residency(head Head, devices []Device, from, to float64) *Chart {
 			notes = append(notes, fmt.Sprintf("%s: %d stretches of models beyond %d at once are not drawn.", clean(t.device.Name), t.hidden, maxLanes))
 		}
 	}
-	return sized(head, stateLegend(), notes, height, func(p pen, area box) { drawTracks(p, area, tracks, from, to) })
+	return layout(Chart{head: head, legend: stateLegend(), notes: notes, width: widerWidth,
+		body: func(p pen, area box) { drawTracks(p, area, tracks, from, to) }}, height)
 }
 
 func stateLegend() []entry {

@@ -1,0 +1,443 @@
+package policies_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// three models of 4 GB that load in 5 s and take 1 s an item.
+func abc() []scheduler.Model {
+	return []scheduler.Model{model("a", 4, 5*sec, 8, 0, sec), model("b", 4, 5*sec, 8, 0, sec), model("c", 4, 5*sec, 8, 0, sec)}
+}
+
+func ones(models []scheduler.Model) []scheduler.Model {
+	for i := range models {
+		models[i].Batch.Max = 1
+	}
+	return models
+}
+
+func TestOrderOfBatches(t *testing.T) {
+	later := func(items ...arrival) []arrival { return items }
+	for _, c := range []struct {
+		name   string
+		spec   policies.Spec
+		gb     float64
+		models []scheduler.Model
+		items  []arrival
+		want   string
+	}{
+		// mostlygeek/llama-swap#612: A B A A C A B C at once.
+		{"sticky groups", use("sticky"), 4, ones(abc()), burst(0, "ABAACABC"), "AAAABBCC"},
+		{"seed groups", use("seed", "ties", "lowest"), 4, ones(abc()), burst(0, "ABAACABC"), "AAAABBCC"},
+		{"fifo does not", use("fifo"), 4, ones(abc()), burst(0, "ABAACABC"), "ABAACABC"},
+		{"fifo batches its run at the front", use("fifo"), 4, abc(), burst(0, "ABAACABC"), "ABA2CABC"},
+		{"fifo exhaustive stays", policies.Spec{Use: "fifo", Visit: axis("exhaustive")}, 4, ones(abc()), burst(0, "ABAACABC"), "AAAABBCC"},
+		{"fifo bypass prefers residents", use("fifo", "bypass", true), 8, ones(abc()), burst(0, "ABCAB"), "AABBC"},
+		{"semaphore is fifo one by one", use("semaphore"), 4, abc(), burst(0, "AABAC"), "AABAC"},
+		{"longest anew", use("longest"), 4, ones(abc()), burst(0, "ABBBAAB"), "BBAABBA"},
+		{"longest resident first", use("longest", "prefer", "resident"), 4, ones(abc()), burst(0, "ABBBAAB"), "BBBBAAA"},
+		{"hysteresis stays", use("hysteresis", "h", 2), 4, ones(abc()), burst(0, "ABBBAAB"), "BBBAAAB"},
+		{"oldest is gated", use("oldest"), 4, ones(abc()), append(burst(0, "AAB"), burst(6*sec, "A")...), "AABA"},
+		{"polling goes round", policies.Spec{Use: "polling", Visit: axis("limited")}, 4, ones(abc()), burst(0, "CCBBAA"), "ABCABC"},
+		{"polling in a given order", policies.Spec{Use: "polling", Params: map[string]any{"order": []any{"c", "a", "b"}}}, 4, ones(abc()), burst(0, "AABBCC"), "CCAABB"},
+		{"polling limited to two batches", policies.Spec{Use: "polling", Visit: axis("limited", "batches", 2)}, 4, ones(abc()), burst(0, "AAABB"), "AABBA"},
+		{"polling limited to three items cuts batches", policies.Spec{Use: "polling", Visit: axis("limited", "items", 3)}, 4, abc(), burst(0, "AAAAAB"), "A3BA2"},
+		{"polling timed", policies.Spec{Use: "polling", Visit: axis("timed", "quantum", "1.5s")}, 4, ones(abc()), burst(0, "AAABB"), "AABBA"},
+		{"polling gated leaves newcomers", policies.Spec{Use: "polling", Visit: axis("gated")}, 4, ones(abc()), append(burst(0, "AAB"), burst(5500*scheduler.Millisecond, "A")...), "AABA"},
+		{"polling exhaustive takes them along", use("polling"), 4, ones(abc()), append(burst(0, "AAB"), burst(5500*scheduler.Millisecond, "A")...), "AAAB"},
+		{"priority", use("priority"), 4, ones(abc()), later(arrival{model: 0}, arrival{model: 1, priority: 5}, arrival{model: 0}, arrival{model: 1}), "BAAB"},
+		{"edf-setup", use("edf-setup"), 4, ones(abc()), later(arrival{model: 0, deadline: 100 * sec}, arrival{model: 1, deadline: 40 * sec}, arrival{model: 1}), "BBA"},
+		{"accumulate", policies.Spec{Use: "fifo", Batch: axis("accumulate", "items", 3, "timeout", "60s")}, 4, abc(), append(burst(0, "A"), append(burst(10*sec, "A"), burst(20*sec, "AA")...)...), "A4"},
+		{"delay prefers a size", policies.Spec{Use: "fifo", Batch: axis("delay", "wait", "30s", "prefer", []any{int64(2), int64(4)})}, 4, abc(), append(burst(0, "AAA"), burst(20*sec, "AA")...), "A4A"},
+		{"slo-largest", policies.Spec{Use: "fifo", Batch: axis("slo-largest")}, 4, abc(), later(arrival{model: 0, deadline: 8 * sec}, arrival{model: 0}, arrival{model: 0}, arrival{model: 0}, arrival{model: 0}), "A3A2"},
+		{"order deadline", policies.Spec{Use: "fifo", Order: axis("deadline")}, 4, ones(abc()), later(arrival{model: 0, deadline: 90 * sec}, arrival{model: 0, deadline: 80 * sec}, arrival{model: 0}), "AAA"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := scenario{models: c.models, devices: gpu(c.gb), items: c.items, spec: c.spec}
+			if got := s.run(t).order(); got != c.want {
+				t.Errorf("batches %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOrderInsideAQueue(t *testing.T) {
+	for _, c := range []struct {
+		order string
+		items []arrival
+		want  []scheduler.ItemID
+	}{
+		{"deadline", []arrival{{deadline: 90 * sec}, {deadline: 80 * sec}, {}, {deadline: 85 * sec}}, []scheduler.ItemID{1, 3, 0, 2}},
+		{"work", []arrival{{work: 3e6}, {work: 2e6}, {}, {work: 5e5}}, []scheduler.ItemID{3, 2, 1, 0}},
+		{"fifo", []arrival{{priority: 1}, {priority: 2}, {priority: 1}}, []scheduler.ItemID{1, 0, 2}},
+	} {
+		s := scenario{models: ones(abc()), devices: gpu(4), items: c.items, spec: policies.Spec{Use: "fifo", Order: axis(c.order)}}
+		var got []scheduler.ItemID
+		for _, b := range s.run(t).batches {
+			got = append(got, b.items...)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("order %s: items %v, want %v", c.order, got, c.want)
+		}
+	}
+}
+
+// Reference strings of the residency literature: one item a second, no load
+// takes longer than the gap.
+func TestLoadsOfReferenceStrings(t *testing.T) {
+	belady := []int{1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5}
+	sizes := []float64{4.5, 5, 2, 1.5, 1}
+	for _, c := range []struct {
+		evict string
+		seq   []int
+		sizes []float64
+		gb    float64
+		want  int
+	}{
+		{"fifo", belady, nil, 3, 9}, {"fifo", belady, nil, 4, 10},
+		{"lru", belady, nil, 3, 10}, {"lru", belady, nil, 4, 8},
+		{"belady", belady, nil, 3, 7}, {"belady", belady, nil, 4, 6},
+		{"fifo", []int{1, 0, 1, 2, 1, 0, 2}, sizes, 8, 5}, {"fifo", []int{1, 0, 1, 2, 1, 0, 2}, sizes, 10, 6},
+		{"lru", []int{3, 0, 1, 3}, sizes, 7, 3}, {"lru", []int{3, 0, 1, 3}, sizes, 10.5, 4},
+		{"single", []int{0, 1, 0, 0, 2}, nil, 4, 4}, {"count", []int{0, 1, 2, 0, 3, 1}, nil, 9, 5},
+		{"largest", []int{1, 0, 2, 1, 0}, sizes, 10, 5}, {"lfu", []int{0, 0, 1, 2, 0}, nil, 2, 3},
+	} {
+		s := scenario{devices: gpu(c.gb), spec: policies.Spec{Use: "fifo", Evict: axis(c.evict)}}
+		for i := range 6 {
+			size := 1.0
+			if c.sizes != nil && i < len(c.sizes) {
+				size = c.sizes[i]
+			}
+			s.models = append(s.models, model(string(rune('a'+i)), size, 10*scheduler.Millisecond, 1, scheduler.Millisecond, 0))
+		}
+		for i, m := range c.seq {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * sec, model: scheduler.ModelID(m)})
+		}
+		if o := s.run(t); o.loads != c.want {
+			t.Errorf("%s on %v of %v GB: %d loads, want %d", c.evict, c.seq, c.gb, o.loads, c.want)
+		}
+	}
+}
+
+// More memory, later end: the case of the reference values.
+func TestMemoryAnomaly(t *testing.T) {
+	sizes, loads := []float64{4.5, 5, 2, 1.5, 1}, []scheduler.Time{5, 8, 4, 10, 6}
+	for _, c := range []struct {
+		gb    float64
+		end   scheduler.Time
+		order []scheduler.ItemID
+	}{{6, 42 * sec, []scheduler.ItemID{0, 1, 3, 4, 2}}, {10, 44 * sec, []scheduler.ItemID{0, 1, 2, 3, 4}}} {
+		s := scenario{devices: gpu(c.gb), spec: policies.Spec{Use: "longest", Params: map[string]any{"prefer": "resident", "fill": false}, Evict: axis("lru")},
+			items: []arrival{{model: 1, work: 2e6}, {model: 3, work: 3e6}, {model: 1, work: 3e6, after: []int{1}}, {model: 0, after: []int{1}}, {model: 3, work: 2e6, after: []int{1, 3}}}}
+		for i := range sizes {
+			s.models = append(s.models, model(string(rune('a'+i)), sizes[i], loads[i]*sec, 1, 0, sec))
+		}
+		o := s.run(t)
+		var order []scheduler.ItemID
+		for _, b := range o.batches {
+			order = append(order, b.items...)
+		}
+		if o.end != c.end || o.loads != 4 || !slices.Equal(order, c.order) {
+			t.Errorf("%v GB: end %v, %d loads, order %v; want %v, 4, %v", c.gb, o.end, o.loads, order, c.end, c.order)
+		}
+	}
+}
+
+// Graham's anomalies: list scheduling in slots, priorities as the list.
+func TestGrahamAnomaly(t *testing.T) {
+	times := []int64{3, 2, 2, 2, 4, 4, 4, 4, 9}
+	for _, c := range []struct {
+		slots int
+		less  int64
+		want  scheduler.Time
+	}{{3, 0, 12}, {4, 0, 15}, {3, 1, 13}} {
+		s := scenario{models: []scheduler.Model{model("a", 1, 0, 1, 0, sec)}, devices: gpu(2), spec: use("fifo")}
+		s.devices[0].Slots = c.slots
+		for i, w := range times {
+			it := arrival{priority: int32(9 - i), work: (w - c.less) * 1e6}
+			switch {
+			case i == 8:
+				it.after = []int{0}
+			case i >= 4:
+				it.after = []int{3}
+			}
+			s.items = append(s.items, it)
+		}
+		if o := s.run(t); o.end != c.want*sec {
+			t.Errorf("%d slots, times less %d: end %v, want %ds", c.slots, c.less, o.end, c.want)
+		}
+	}
+}
+
+// The model is unloaded the moment it has nothing to do, and after a time.
+func TestTTL(t *testing.T) {
+	for _, c := range []struct {
+		idle  string
+		loads int
+		end   scheduler.Time
+	}{{"0s", 3, 106 * sec}, {"10s", 2, 106 * sec}, {"5m", 1, 101 * sec}} {
+		s := scenario{models: abc(), devices: gpu(8), spec: policies.Spec{Use: "fifo", Evict: axis("ttl", "idle", c.idle)},
+			items: append(burst(0, "A"), append(burst(10*sec, "A"), burst(100*sec, "A")...)...)}
+		o := s.run(t)
+		if o.loads != c.loads || o.end != c.end {
+			t.Errorf("idle %s: %d loads until %v, want %d until %v", c.idle, o.loads, o.end, c.loads, c.end)
+		}
+		if c.idle == "0s" && o.evicts != 3 {
+			t.Errorf("idle 0s: %d evictions, want one after each batch", o.evicts)
+		}
+	}
+}
+
+// mostlygeek/llama-swap#946: an arrival during a timed eviction is served by a
+// load that follows it.
+func TestArrivalDuringTTLEviction(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), spec: policies.Spec{Use: "fifo", Evict: axis("ttl", "idle", "1s")},
+		items: append(burst(0, "A"), burst(8*sec, "A")...)}
+	s.models[0].Unload = 3 * sec // 7 s … 10 s
+	if o := s.run(t); o.end != 16*sec || o.loads != 2 {
+		t.Errorf("end %v after %d loads, want 16s after 2", o.end, o.loads)
+	}
+}
+
+func TestVisitsThatWait(t *testing.T) {
+	// A's visit ends at 6 s; B is there from 5.5 s; A's next item comes at 7 s.
+	items := append(burst(0, "A"), append(burst(5500*scheduler.Millisecond, "B"), burst(7*sec, "A")...)...)
+	for _, c := range []struct {
+		visit policies.Axis
+		use   string
+		want  string
+		end   scheduler.Time
+	}{
+		{axis("exhaustive"), "sticky", "ABA", 18 * sec},
+		{axis("linger", "wait", "2s"), "sticky", "AAB", 16 * sec},
+		{axis("linger", "wait", "500ms"), "sticky", "ABA", 19 * sec},
+		{axis("residency", "min", "4s", "factor", 0), "fifo", "AAB", 15 * sec},
+		{axis("residency", "min", "1s", "factor", 1), "fifo", "AAB", 16 * sec},
+	} {
+		s := scenario{models: abc(), devices: gpu(4), items: items, spec: policies.Spec{Use: c.use, Visit: c.visit}}
+		o := s.run(t)
+		if o.order() != c.want || o.end != c.end {
+			t.Errorf("%s %v: %s until %v, want %s until %v", c.use, c.visit, o.order(), o.end, c.want, c.end)
+		}
+		if want := c.visit.Name != "exhaustive"; o.built.Waits != want || o.built.Contracts.Waits != want {
+			t.Errorf("%v: waits %v, want %v", c.visit, o.built.Waits, want)
+		}
+	}
+}
+
+func TestMaxWait(t *testing.T) {
+	var items []arrival
+	for i := range 60 {
+		items = append(items, arrival{at: scheduler.Time(i) * sec})
+	}
+	items = slices.Insert(items, 1, arrival{model: 1})
+	start := func(spec policies.Spec) scheduler.Time {
+		s := scenario{models: ones(abc()), devices: gpu(4), items: items, spec: spec}
+		for _, b := range s.run(t).batches {
+			if b.model == 1 {
+				return b.at
+			}
+		}
+		t.Fatal("b never ran")
+		return 0
+	}
+	if at := start(use("sticky")); at < 60*sec {
+		t.Errorf("sticky served b at %v, before the stream of a ended", at)
+	}
+	// The batch that runs at 20 s ends at 21 s, then b loads.
+	if at := start(use("max-wait", "wait", "20s")); at != 26*sec {
+		t.Errorf("max-wait served b at %v, want 26s", at)
+	}
+	if a, b := start(use("max-wait", "wait", "1h")), start(use("sticky")); a != b {
+		t.Errorf("max-wait with an endless wait served b at %v, sticky at %v", a, b)
+	}
+}
+
+// A forced visit serves what was ready when it opened, or one batch.
+func TestForcedVisits(t *testing.T) {
+	items := append(burst(0, "AAAAAAAAAABBB"), burst(15500*scheduler.Millisecond, "BB")...)
+	for _, c := range []struct {
+		gated bool
+		want  string
+	}{{true, "AAAAABBBAAAAABB"}, {false, "AAAAABABABAAABB"}} {
+		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: use("max-wait", "wait", "9s", "gated", c.gated, "fill", false)}
+		if o := s.run(t); o.order() != c.want {
+			t.Errorf("gated %v: %s, want %s", c.gated, o.order(), c.want)
+		}
+	}
+}
+
+func TestFill(t *testing.T) {
+	// A is resident with work; C is loaded beside it: A runs meanwhile.
+	items := append(burst(0, "A"), burst(5500*scheduler.Millisecond, "BAAA")...)
+	for _, fill := range []bool{true, false} {
+		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: use("fifo", "fill", fill)}
+		o := s.run(t)
+		want, end := "ABAAA", 15*sec
+		if fill {
+			want, end = "AAAAB", 12*sec
+		}
+		if o.order() != want || o.end != end {
+			t.Errorf("fill %v: %s until %v, want %s until %v", fill, o.order(), o.end, want, end)
+		}
+	}
+}
+
+// A model that waits for busy ones to leave is not starved by filling.
+func TestNoFillWhileWaitingForTheBusy(t *testing.T) {
+	s := scenario{models: ones(abc()), devices: gpu(4), spec: use("fifo", "fill", true), items: append(burst(0, "AAA"), burst(0, "BA")...)}
+	s.devices[0].Slots = 2
+	if o := s.run(t); o.order() != "AAABA" {
+		t.Errorf("%s, want AAABA", o.order())
+	}
+}
+
+func TestPrefetch(t *testing.T) {
+	items := append(burst(0, "AAAA"), burst(5500*scheduler.Millisecond, "B")...)
+	for _, c := range []struct {
+		prefetch string
+		end      scheduler.Time
+	}{{"none", 15 * sec}, {"next", 11500 * scheduler.Millisecond}} {
+		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Prefetch: axis(c.prefetch)}}
+		if o := s.run(t); o.end != c.end || o.loads != 2 {
+			t.Errorf("prefetch %s: end %v after %d loads, want %v after 2", c.prefetch, o.end, o.loads, c.end)
+		}
+	}
+	// dag: b's item waits for a's, and is loaded while a's runs.
+	s := scenario{models: ones(abc()), devices: gpu(8), items: []arrival{{work: 20e6}, {model: 1, after: []int{0}}}, spec: policies.Spec{Use: "sticky", Prefetch: axis("dag")}}
+	if o := s.run(t); o.end != 26*sec {
+		t.Errorf("dag: end %v, want 26s", o.end)
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	s := scenario{models: ones(abc()), devices: gpu(4), items: append(burst(0, "AAAAB"), burst(5*sec, "AA")...), spec: policies.Spec{Use: "sticky", Admit: axis("queue-cap", "items", 2)}}
+	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{3, 2, 6, 5}) {
+		t.Errorf("queue-cap rejected %v", o.rejected)
+	}
+	items := []arrival{{deadline: 5 * sec}, {deadline: 7 * sec}, {deadline: 6500 * scheduler.Millisecond}, {}}
+	s = scenario{models: ones(abc()), devices: gpu(4), items: items, spec: policies.Spec{Use: "sticky", Admit: axis("deadline")}}
+	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{0, 2}) {
+		t.Errorf("deadline rejected %v", o.rejected)
+	}
+	s.spec.Admit = axis("late")
+	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{0, 2}) {
+		t.Errorf("late rejected %v, want those that cannot be in time", o.rejected)
+	}
+}
+
+func TestPins(t *testing.T) {
+	items := append(burst(0, "A"), append(burst(10*sec, "B"), append(burst(20*sec, "C"), burst(30*sec, "A")...)...)...)
+	s := scenario{models: abc(), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
+	if o := s.run(t); o.loads != 3 || o.evicts != 1 {
+		t.Errorf("%d loads and %d evictions, want 3 and 1: a stays", o.loads, o.evicts)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	models := abc()
+	models[0].Group, models[1].Group, models[2].Group = "x", "x", "y"
+	items := append(burst(0, "A"), append(burst(10*sec, "C"), append(burst(20*sec, "B"), burst(30*sec, "C")...)...)...)
+	for _, c := range []struct {
+		evict policies.Axis
+		loads int
+	}{
+		{axis("groups"), 4},                     // one at a time
+		{axis("groups", "exclusive", false), 3}, // b drives out a only
+		{axis("groups", "persistent", []any{"y"}), 3},
+		{axis("groups", "swap", false, "exclusive", false), 3},
+	} {
+		s := scenario{models: models, devices: gpu(12), items: items, spec: policies.Spec{Use: "fifo", Evict: c.evict}}
+		if o := s.run(t); o.loads != c.loads {
+			t.Errorf("%v: %d loads, want %d", c.evict, o.loads, c.loads)
+		}
+	}
+}
+
+// Activation memory: a model that has no room for one item makes an idle one
+// leave, and only as many as needed.
+func TestActivationMemoryMakesRoom(t *testing.T) {
+	models := abc()
+	models[2].Batch.Memory = scheduler.GB
+	s := scenario{models: models, devices: gpu(12.5), spec: use("sticky"), items: append(burst(0, "A"), append(burst(10*sec, "B"), burst(20*sec, "CC")...)...)}
+	o := s.run(t)
+	if o.evicts != 1 || o.order() != "ABC2" {
+		t.Errorf("%s with %d evictions, want ABC2 with one", o.order(), o.evicts)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	failures := 2
+	s := scenario{models: abc(), devices: gpu(4), items: burst(0, "A"), spec: use("sticky", "backoff", "3s"), failed: nil}
+	s.failed = func(ev scheduler.Event) bool {
+		failures--
+		return failures >= 0
+	}
+	// 0+5 fails, +3 = 8, +5 = 13 fails, +6 = 19, loaded at 24.
+	if o := s.run(t); o.end != 25*sec {
+		t.Errorf("end %v, want 25s", o.end)
+	}
+	failures = 1
+	s.failed = func(ev scheduler.Event) bool {
+		if ev.Kind == scheduler.BatchStarted {
+			failures--
+		}
+		return failures >= 0 && ev.Kind == scheduler.BatchStarted
+	}
+	if o := s.run(t); o.end != 10*sec || len(o.batches) != 2 {
+		t.Errorf("end %v after %d batches, want 10s after 2", o.end, len(o.batches))
+	}
+}
+
+// Polling of theory goes round for ever, paying for empty queues too.
+func TestPollingOfTheory(t *testing.T) {
+	s := scenario{models: ones(abc()), devices: gpu(4), items: burst(7*sec, "B"), horizon: 60 * sec,
+		spec: policies.Spec{Use: "polling", Params: map[string]any{"skip_empty": false}, Evict: axis("single")}}
+	o := s.run(t)
+	// It begins with the first fact: a 7…12, b 12…17, 1 s of work, then a load every 5 s.
+	if o.loads != 11 || o.order() != "B" || o.batches[0].at != 17*sec {
+		t.Errorf("%d loads, batches %v; want 11 and b's at 17s", o.loads, o.batches)
+	}
+}
+
+func TestPlacement(t *testing.T) {
+	two := append(gpu(8), gpu(8)...)
+	two[1].Name = "gpu1"
+	for _, c := range []struct {
+		place policies.Axis
+		items []arrival
+		want  []scheduler.DeviceID
+	}{
+		{axis("affinity"), burst(0, "AB"), []scheduler.DeviceID{0, 1}},
+		{axis("first"), append(burst(0, "A"), burst(20*sec, "B")...), []scheduler.DeviceID{0, 0}},
+		{axis("most-free"), append(burst(0, "A"), burst(20*sec, "B")...), []scheduler.DeviceID{0, 1}},
+		{axis("best-fit"), append(burst(0, "A"), burst(20*sec, "B")...), []scheduler.DeviceID{0, 0}},
+		{axis("lru-age"), append(burst(0, "A"), burst(20*sec, "B")...), []scheduler.DeviceID{0, 0}},
+		{axis("planned", "map", map[string]any{"a": "gpu1", "b": "gpu0", "c": "gpu0"}), burst(0, "AB"), []scheduler.DeviceID{0, 1}},
+	} {
+		s := scenario{models: abc(), devices: two, items: c.items, spec: policies.Spec{Use: "fifo", Place: c.place}}
+		var got []scheduler.DeviceID
+		for _, b := range s.run(t).batches {
+			got = append(got, b.device)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: devices %v, want %v", c.place.Name, got, c.want)
+		}
+	}
+}
+
+func TestLostDevice(t *testing.T) {
+	two := append(gpu(4), gpu(4)...)
+	two[1].Name = "gpu1"
+	for _, name := range policies.Builtin().Policies() {
+		s := scenario{models: abc(), devices: two, items: burst(0, "ABCABCAB"), spec: use(name),
+			facts: []scheduler.Event{{At: 5500 * scheduler.Millisecond, Kind: scheduler.DeviceDown}, {At: 30 * sec, Kind: scheduler.DeviceUp}}}
+		if o := s.run(t); o.counts.Done != 8 {
+			t.Errorf("%s: %d of 8 items done", name, o.counts.Done)
+		}
+	}
+}

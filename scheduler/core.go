@@ -694,10 +694,14 @@ func (c *Core) cycle() error {
 		free = free[:len(free)-1]
 		for e := c.items.at(s).dependants; e >= 0; e = c.items.edges[e].next {
 			to := c.items.edges[e].to
-			if waiting[to]--; waiting[to] == 0 {
+			switch waiting[to] { // 0: it has ended meanwhile
+			case 0:
+			case 1:
 				delete(waiting, to)
 				next, _ := c.items.lookup(to)
 				free = append(free, next)
+			default:
+				waiting[to]--
 			}
 		}
 	}

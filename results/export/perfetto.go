@@ -93,9 +93,9 @@ type trace struct {
 	order    []int64          // of open, by start
 	stays    map[stay]bool
 	leaving  []leaving // evictions in flight, by start
-	slots    [][]bool // taken, by device
-	ready    []int    // as last written, by model
-	touched  []bool   // models whose queue may have changed since
+	slots    [][]bool  // taken, by device
+	ready    []int     // as last written, by model
+	touched  []bool    // models whose queue may have changed since
 	changed  []scheduler.ModelID
 	reserved []scheduler.Bytes // as last written, by device
 }

@@ -82,6 +82,9 @@ func TestQuantileOrders(t *testing.T) {
 	if got := QuantileInterval([]float64{3, 1, 2}, 0.5, 0.95); !math.IsInf(got.Low, -1) || !math.IsInf(got.High, 1) {
 		t.Errorf("three values bound their median: %v", got)
 	}
+	if lower, _, _ := QuantileOrders(2, 0.999, 0.95); lower != 2 {
+		t.Errorf("the larger of two is below the 0.999 quantile only by a chance of 0.002, yet the order is %d", lower)
+	}
 	if l, u, c := QuantileOrders(0, 0.5, 0.95); l != 0 || u != 0 || c != 0 {
 		t.Error("no values")
 	}
@@ -194,11 +197,17 @@ func TestMannWhitneyLarge(t *testing.T) {
 	if _, p := MannWhitney(a, b); p > 1e-10 {
 		t.Errorf("shifted samples do not differ: p = %g", p)
 	}
+	// Where both can be had, the approximation must be that of the exact value.
+	exact := exactU(first(midranks(a[:40], b[20:60])), 40, 3100)
+	normal := normalU(3100.0/2-820, 40, 40, 0)
+	near(t, "normal approximation", normal, exact, 1e-3)
 	same := make([]float64, 200)
 	if _, p := MannWhitney(same, same); p != 1 {
 		t.Errorf("equal constants: p = %g", p)
 	}
 }
+
+func first(doubled []int, _ float64) []int { return doubled }
 
 func TestPairedSeesWhatWelchDoesNot(t *testing.T) {
 	a := []float64{10.2, 11.5, 9.8, 10.9, 12.1, 10.4, 11.0, 9.9, 10.7, 11.8}
@@ -234,6 +243,9 @@ func TestMSER5(t *testing.T) {
 	got, ok := MSER5(trend)
 	if !ok || !got.AtBoundary || got.Observations() != 200 || got.Mean != 299.5 {
 		t.Errorf("a trend was found steady: %+v", got)
+	}
+	if got, _ := MSER5(make([]float64, 100)); got.Delete != 0 || got.AtBoundary {
+		t.Errorf("of equal minima the first counts: %+v", got)
 	}
 	if _, ok := MSER5(trend[:9]); ok {
 		t.Error("one batch was enough")

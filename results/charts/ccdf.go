@@ -96,7 +96,7 @@ func drawCCDF(p pen, area box, curves []Curve, low, high, bottom float64) {
 	x, xTicks := decades(low, high, duration)
 	// A range much shorter than its decades is cut to halves of them.
 	x.min, x.max = tighten(x.min, x.max, low, high)
-	y, yTicks := decades(max(bottom, 1e-7), 1, percent)
+	y, yTicks := decades(max(min(bottom, 0.1), 1e-7), 1, percent)
 	x.from, x.to, y.from, y.to = inner.left, inner.right, inner.bottom, inner.top
 	p.xAxis(inner, x, inside(x, xTicks), "latency, from arrival to finish")
 	p.yAxis(inner, y, yTicks, "share of items slower")
@@ -130,6 +130,9 @@ func tighten(min, max, low, high float64) (float64, float64) {
 		if max/m >= high {
 			to = max / m
 		}
+	}
+	if from >= to {
+		return min, max
 	}
 	return from, to
 }

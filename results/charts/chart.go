@@ -221,8 +221,7 @@ func nothing(head Head, notes ...string) *Chart { return sized(head, nil, notes,
 // text's direction: control and format characters and invalid UTF-8.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == unicode.ReplacementChar || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || !unicode.IsGraphic(r):
+		if r == unicode.ReplacementChar || !unicode.IsGraphic(r) {
 			return -1
 		}
 		return r

@@ -1,9 +1,13 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vramsim/vramsim/policies"
 )
 
 // Error is one thing wrong with an experiment, at its place.
@@ -75,11 +79,15 @@ func (e *Errors) add(at place, what string) {
 
 func (e *Errors) addf(at place, format string, args ...any) { e.add(at, fmt.Sprintf(format, args...)) }
 
-// asError returns e, or nil if there is nothing wrong.
+// asError returns e in the order of its files and lines, or nil if there is
+// nothing wrong.
 func (e *Errors) asError() error {
 	if e.none() {
 		return nil
 	}
+	slices.SortStableFunc(e.List, func(a, b *Error) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return e
 }
 
@@ -123,51 +131,9 @@ func printable(r rune) string {
 	return string(r)
 }
 
-// nearest returns the name most like word, or "" if none is at least half alike.
-func nearest(word string, names []string) string {
-	if len(word) > 64 {
-		return ""
-	}
-	best, least := "", len(word)/2+2
-	for _, name := range names {
-		if len(name) > 2*len(word)+2 {
-			continue
-		}
-		d := distance(word, name)
-		if word != "" && strings.HasPrefix(name, word) {
-			d = min(d, 1)
-		}
-		if d < least && d < max(len(word), len(name)) {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
 // suggest ends a message with the nearest valid name or all of a few.
 func suggest(word string, names []string) string {
-	if near := nearest(word, names); near != "" {
+	if near := policies.Nearest(word, names); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(names) == 0 || len(names) > 24 {

@@ -36,14 +36,15 @@ const (
 // node is a piece of YAML without anchors, tags and comments: what the
 // experiment file and its sweeps, flags and profiles are made of.
 type node struct {
-	kind   nodeKind
-	at     place
-	text   string   // of a scalar
-	quoted bool     // a scalar that can only be text
-	keys   []string // of a mapping, in order
-	keyAt  []place
-	values []*node // of a mapping or a list
-	index  map[string]int
+	kind    nodeKind
+	at      place
+	text    string   // of a scalar
+	quoted  bool     // a scalar that can only be text
+	content string   // of a scalar that names a file: what identifies its content
+	keys    []string // of a mapping, in order
+	keyAt   []place
+	values  []*node // of a mapping or a list
+	index   map[string]int
 }
 
 func scalar(at place, text string) *node { return &node{kind: scalarNode, at: at, text: text} }
@@ -57,7 +58,7 @@ func (n *node) find(key string) int {
 	if len(n.keys) < 16 {
 		return slices.Index(n.keys, key)
 	}
-	if len(n.index) != len(n.keys) {
+	if n.index == nil {
 		n.index = make(map[string]int, len(n.keys))
 		for i, k := range n.keys {
 			n.index[k] = i
@@ -94,6 +95,9 @@ func (n *node) add(key string, at place, v *node) {
 	n.keys = append(n.keys, key)
 	n.keyAt = append(n.keyAt, at)
 	n.values = append(n.values, v)
+	if n.index != nil {
+		n.index[key] = len(n.keys) - 1
+	}
 }
 
 func (n *node) remove(key string) {

@@ -268,9 +268,6 @@ func (p *yamlParser) entry(n *node, key *token.Token, v *node) {
 		return
 	}
 	n.add(key.Value, p.at(key), v)
-	if n.index != nil {
-		n.index[key.Value] = len(n.keys) - 1
-	}
 }
 
 func (p *yamlParser) flowMapping(depth int) *node {

@@ -132,6 +132,7 @@ func (p *composed) turn(v *scheduler.View, d scheduler.DeviceID) scheduler.Decis
 	if m == noModel {
 		return scheduler.Decision{}
 	}
+	alone := 0
 	switch v.State(d, m) {
 	case scheduler.Resident:
 		return p.serve(v, d, m, why)
@@ -140,8 +141,10 @@ func (p *composed) turn(v *scheduler.View, d scheduler.DeviceID) scheduler.Decis
 		if waits || dec.Kind != scheduler.DecideIdle {
 			return dec
 		}
+	default:
+		alone = 1
 	}
-	if !p.fill {
+	if !p.fill || len(v.Residents(d)) == alone {
 		return scheduler.Decision{}
 	}
 	return p.between(v, d, m)
@@ -356,7 +359,7 @@ func (p *composed) between(v *scheduler.View, d scheduler.DeviceID, m scheduler.
 // link is idle, leaving room for a full batch of the model that runs there.
 func (p *composed) ahead(v *scheduler.View) (scheduler.Decision, bool) {
 	for d := range scheduler.DeviceID(len(p.stays)) {
-		if _, _, busy := v.Link(d); busy || !v.Up(d) {
+		if _, _, busy := v.Link(d); busy || !v.Up(d) || p.awaits(v, d) {
 			continue
 		}
 		m := p.prefetch.Prefetch(v, p.others(v, d))
@@ -373,6 +376,16 @@ func (p *composed) ahead(v *scheduler.View) (scheduler.Decision, bool) {
 		}
 	}
 	return scheduler.Decision{}, false
+}
+
+// awaits reports whether d has chosen a model that has yet to begin to come;
+// what is loaded ahead might stand in its way.
+func (p *composed) awaits(v *scheduler.View, d scheduler.DeviceID) bool {
+	if v.FreeSlots(d) == 0 {
+		return false
+	}
+	m, _ := p.choose(v, d)
+	return m != noModel && (v.State(d, m) == scheduler.Absent || v.State(d, m) == scheduler.Evicting)
 }
 
 // unused returns what the running batches of d's present model leave of the

@@ -171,9 +171,9 @@ func unknown(path []string, what, name string, valid []string) *SpecError {
 
 // Nearest returns the candidate with the fewest edits (insertions, deletions,
 // replacements, swaps of neighbours) from name, "" if none is within a third of
-// its length plus one. Of equals the first wins.
+// its length plus one and keeps something of it. Of equals the first wins.
 func Nearest(name string, candidates []string) string {
-	best, limit := "", len(name)/3+2
+	best, limit := "", min(len(name)/3+2, len(name))
 	for _, c := range candidates {
 		if d := edits(strings.ToLower(name), strings.ToLower(c)); d < limit {
 			best, limit = c, d

@@ -3,6 +3,7 @@ package policies_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -190,6 +191,9 @@ type log []scheduler.Event
 
 func (l *log) Append(events []scheduler.Event) error {
 	*l = append(*l, events...)
+	if len(*l) > 100_000 {
+		return errors.New("the run does not end")
+	}
 	return nil
 }
 
@@ -210,8 +214,28 @@ func (s *scenario) config(t testing.TB) (scheduler.Config, policies.Built) {
 	if oracle, ok := b.Policy.(scheduler.Clairvoyant); ok {
 		oracle.Foresee(newWorld(s).arrivals)
 	}
-	cfg.Policy, cfg.Evictor, cfg.Order, cfg.Waits = b.Policy, b.Evictor, b.Order, b.Waits
+	cfg.Policy, cfg.Evictor, cfg.Order, cfg.Waits = &twice{b.Policy, t}, b.Evictor, b.Order, b.Waits
 	return cfg, b
+}
+
+// twice asks a policy two times for each decision: asking changes nothing.
+type twice struct {
+	scheduler.Policy
+	t testing.TB
+}
+
+func (p *twice) Next(v *scheduler.View) scheduler.Decision {
+	first := p.Policy.Next(v)
+	if second := p.Policy.Next(v); second != first {
+		p.t.Errorf("asked twice, decided %v, then %v", first, second)
+	}
+	return first
+}
+
+func (p *twice) Observe(v *scheduler.View, ev scheduler.Event) {
+	if o, ok := p.Policy.(scheduler.Observer); ok {
+		o.Observe(v, ev)
+	}
 }
 
 // started is a batch of a log.

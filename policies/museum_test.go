@@ -1,0 +1,149 @@
+package policies_test
+
+import (
+	"testing"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Bugs that other schedulers had, named owner/repository#issue. Every shipped
+// policy passes them, or those that declare what the bug breaks.
+func TestMuseum(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"ollama/ollama#17408", victimGetsAnItem}, {"ollama/ollama#14407", neverPausing}, {"ollama/ollama#17309", evictionsEndInAnotherOrder},
+		{"ollama/ollama#14578", residentRunsDuringLoad}, {"mostlygeek/llama-swap#281", manyItemsOneColdModel}, {"kserve/modelmesh-serving#455", fewVictims},
+		{"ggml-org/llama.cpp#21678", endsBeforeLeaving}, {"ggml-org/llama.cpp#28698", runsBeforeLeaving},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+// every runs s under every policy, and the composed ones with some evictors.
+func every(t *testing.T, s scenario, check func(t *testing.T, spec policies.Spec, o *outcome)) {
+	t.Helper()
+	for _, name := range policies.Builtin().Policies() {
+		specs := []policies.Spec{use(name)}
+		if name != "seed" && name != "semaphore" {
+			specs = append(specs, policies.Spec{Use: name, Evict: axis("single")}, policies.Spec{Use: name, Evict: axis("ttl", "idle", "1s")}, policies.Spec{Use: name, Prefetch: axis("next")})
+		}
+		for _, spec := range specs {
+			s.spec = spec
+			check(t, spec, s.run(t))
+		}
+	}
+}
+
+// The victim of b's load gets an item while it leaves: b still starts, and the
+// victim comes back.
+func victimGetsAnItem(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(7*sec, "B"), burst(8*sec, "A")...)...)}
+	s.models[0].Unload = 3 * sec
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		// With evict: single the choice is made again once a has left.
+		if o.order() != "ABA" && spec.Evict.Name != "single" || o.counts.Done != 3 {
+			t.Errorf("%+v: %s", spec, o.order())
+		}
+	})
+}
+
+// The items of a never pause; whoever declares a bound visits b within it.
+func neverPausing(t *testing.T) {
+	s := scenario{models: ones(abc()), devices: gpu(4), items: burst(0, "AB")}
+	for i := range 300 {
+		s.items = append(s.items, arrival{at: scheduler.Time(i) * 500 * ms})
+	}
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		// Exhaustive visits do not end here: the bound of polling is void.
+		if o.built.Contracts.Bound.Kind == policies.Unbounded || spec.Use == "polling" {
+			return
+		}
+		if at := o.firstOf(1); at > 80*sec {
+			t.Errorf("%s declares %v, b ran at %v", spec.Use, o.built.Contracts.Bound, at)
+		}
+	})
+}
+
+// Two victims, the first chosen leaves last: the load starts when both are gone.
+func evictionsEndInAnotherOrder(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(9), spec: use("sticky"), items: append(burst(0, "A"), append(burst(10*sec, "B"), burst(20*sec, "C")...)...)}
+	s.models[2].Bytes = 8 * scheduler.GB
+	s.models[0].Unload, s.models[1].Unload = 5*sec, sec
+	if o := s.run(t); o.evicts != 2 || o.firstOf(2) != 30*sec {
+		t.Errorf("%d evictions, c ran at %v; want 2 and 30s", o.evicts, o.firstOf(2))
+	}
+}
+
+// Items for the resident c while a leaves and b loads: work-conserving
+// policies run them at once.
+func residentRunsDuringLoad(t *testing.T) {
+	items := append(burst(0, "C"), append(burst(10*sec, "A"), append(burst(17*sec, "C"), append(burst(20*sec, "B"), burst(21*sec, "C")...)...)...)...)
+	s := scenario{models: ones(abc()), devices: gpu(8), items: items}
+	s.models[0].Unload = 2 * sec
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		if !o.built.Contracts.WorkConserving || spec.Evict.Name != "" {
+			return
+		}
+		if last := o.batches[3]; last.model != 2 || last.at != 21*sec || !last.fill {
+			t.Errorf("%s: batches %v, want c's last at 21s while b comes", spec.Use, o.batches)
+		}
+	})
+}
+
+func manyItemsOneColdModel(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(sec, "AAA"), burst(4*sec, "AAA")...)...)}
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		if o.loads != 1 || o.counts.Done != 9 {
+			t.Errorf("%+v: %d loads, %d done", spec, o.loads, o.counts.Done)
+		}
+	})
+}
+
+// A full card, a load of 1 GB and slow unloads: no more leave than needed,
+// however often the policy is asked meanwhile.
+func fewVictims(t *testing.T) {
+	s := scenario{devices: gpu(6)}
+	for i := range 6 {
+		s.models = append(s.models, model(string(rune('a'+i)), 1, sec, 1, 0, sec))
+		s.models[i].Unload = 10 * sec
+		s.items = append(s.items, arrival{at: scheduler.Time(i) * 3 * sec, model: scheduler.ModelID(i)})
+	}
+	s.models = append(s.models, model("g", 1, sec, 1, 0, sec))
+	for i := range 8 {
+		s.items = append(s.items, arrival{at: 30*sec + scheduler.Time(i)*sec, model: 6})
+	}
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		if spec.Evict.Name != "" || spec.Use == "seed" || spec.Use == "semaphore" {
+			return // these keep one at a time, or let all go
+		}
+		if o.evicts != 1 {
+			t.Errorf("%+v: %d victims for 1 GB", spec, o.evicts)
+		}
+	})
+}
+
+// One at a time, b arrives while a loads or runs: a ends first.
+func endsBeforeLeaving(t *testing.T) {
+	for _, at := range []scheduler.Time{2 * sec, 5500 * ms} {
+		s := scenario{models: abc(), devices: gpu(12), items: append(burst(0, "A"), burst(at, "B")...)}
+		for _, use := range []string{"sticky", "fifo", "oldest", "max-wait", "polling", "priority", "longest"} {
+			s.spec = policies.Spec{Use: use, Evict: axis("count", "max", 1)}
+			if o := s.run(t); o.order() != "AB" || o.evicts != 1 || o.firstOf(1) != 11*sec {
+				t.Errorf("%s, b at %v: %s, b ran at %v", use, at, o.order(), o.firstOf(1))
+			}
+		}
+	}
+}
+
+// b arrives 100 ms after a: a runs before it leaves.
+func runsBeforeLeaving(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(100*ms, "BBB"), arrival{at: 200 * ms, model: 1, priority: 9, deadline: sec})...)}
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		if o.batches[0].model != 0 || o.loads != 2 {
+			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.loads)
+		}
+	})
+}

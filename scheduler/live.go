@@ -78,8 +78,8 @@ type Request struct {
 	// unfinished are one job. Empty: the item is its own.
 	Job string
 	// After are items that must be done before this one starts. If one of
-	// them fails, is rejected or cancelled, this one is cancelled. They must be
-	// among the last Config.KeepDone that were submitted.
+	// them fails, is rejected or cancelled, this one is cancelled. Their numbers
+	// must lie less than Config.KeepDone below its own.
 	After []*Ticket
 	// Name is the item's in logs; it need not be unique. Empty: its number.
 	Name string

@@ -35,10 +35,10 @@ func (s State) String() string {
 
 // Span is one state of one model on one device, From included and To not.
 type Span struct {
-	Model    scheduler.ModelID `json:"model"`
-	State    State             `json:"state"`
-	From     scheduler.Time    `json:"from"`
-	To       scheduler.Time    `json:"to"`
+	Model scheduler.ModelID `json:"model"`
+	State State             `json:"state"`
+	From  scheduler.Time    `json:"from"`
+	To    scheduler.Time    `json:"to"`
 }
 
 // Step is the memory that is reserved from At on.
@@ -195,8 +195,12 @@ func appendLane(out, lane []Span, width scheduler.Time) []Span {
 		}
 		share = [4]scheduler.Time{}
 	}
+	reached := scheduler.Time(0) // columns drawn before may reach beyond their spans
 	for _, s := range lane {
-		from := s.From
+		from := max(s.From, reached)
+		if from >= s.To {
+			continue
+		}
 		if c := from / width; c != column {
 			if column >= 0 {
 				flush(s.Model)
@@ -211,7 +215,7 @@ func appendLane(out, lane []Span, width scheduler.Time) []Span {
 				emit(s.State, from, whole, s.Model)
 				from = whole
 			}
-			column = from / width
+			column, reached = from/width, from
 		}
 		share[s.State] += s.To - from
 	}
@@ -270,6 +274,10 @@ func (r *recorder) timeline(models []scheduler.Model, end scheduler.Time) *Timel
 				track.Spans = append(track.Spans, Span{Model: scheduler.ModelID(m), State: o.state, From: o.since, To: end})
 			}
 		}
+		for i := range track.Spans {
+			track.Spans[i].To = min(track.Spans[i].To, end)
+		}
+		track.Spans = slices.DeleteFunc(track.Spans, func(s Span) bool { return s.From >= s.To })
 		slices.SortStableFunc(track.Spans, bySpan)
 		t.Tracks = append(t.Tracks, track)
 	}

@@ -1,0 +1,244 @@
+package table
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vramsim/vramsim/results/summary"
+)
+
+// Grid is the table of one cell, as text that still has to be escaped for
+// wherever it is shown.
+type Grid struct {
+	Cell    string // id
+	Title   string // what the sweep set, or "" for a lone cell
+	Columns []Column
+	Rows    []Row
+	Notes   []string // why policies are not VALID, what to beware of
+}
+
+// Column is the head of one column.
+type Column struct {
+	Title string
+	Unit  string // empty for counts and text
+	Right bool   // numbers: aligned right
+	// Rank says how soon the column is left out where there is no room: the
+	// largest first, those of rank 0 never.
+	Rank int
+}
+
+// Row is one policy.
+type Row struct {
+	Cells   []string
+	Chosen  bool   // best or tied with it
+	Verdict string // of its latency against the baseline; empty for the baseline
+	Status  string
+}
+
+// Last reports whether i is the row's last cell, which holds the verdict.
+func (r Row) Last(i int) bool { return i == len(r.Cells)-1 }
+
+// Grids returns a grid for each cell, its policies sorted by the objective of
+// the choice, best first; those that are not VALID come last.
+func Grids(s *summary.Summary) []Grid {
+	grids := []Grid{}
+	for _, choice := range s.Choices() {
+		grids = append(grids, grid(s, choice))
+	}
+	return grids
+}
+
+func grid(s *summary.Summary, choice summary.Choice) Grid {
+	g := Grid{Cell: choice.Cell.ID, Title: Title(choice.Cell)}
+	policies := sorted(choice)
+	g.Rows = make([]Row, len(policies))
+	for i, p := range policies {
+		g.Rows[i] = Row{Chosen: choice.Tied(p), Status: p.Status, Verdict: p.VsBaseline["item_latency_seconds.mean"].Verdict}
+	}
+	g.add(Column{Title: "policy"}, policies, func(p *summary.Policy) string { return name(s, p) })
+	g.figures(Column{Title: "switches", Right: true}, policies, "model_switches", "value", true)
+	g.figures(Column{Title: "loads", Right: true, Rank: 2}, policies, "model_loads", "value", false)
+	g.times(Column{Title: "mean latency", Right: true}, policies, "item_latency_seconds", "mean", true)
+	g.times(Column{Title: "p99 latency", Right: true, Rank: 1}, policies, "item_latency_seconds", "p99", false)
+	g.times(Column{Title: "mean wait", Right: true, Rank: 4}, policies, "item_wait_seconds", "mean", false)
+	g.times(Column{Title: "makespan", Right: true, Rank: 3}, policies, "makespan_seconds", "value", false)
+	g.figures(Column{Title: "max bypass", Right: true, Rank: 5}, policies, "max_bypass", "value", false)
+	g.add(Column{Title: "latency vs " + s.Baseline}, policies, func(p *summary.Policy) string { return against(s, p) })
+	g.Notes = notes(policies)
+	return g
+}
+
+// Title says what makes the cell different, like "gpus[0].memory = 8GB"; the
+// section of the experiment file is left out.
+func Title(c *summary.Cell) string {
+	keys := make([]string, 0, len(c.Set))
+	for k := range c.Set {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for i, k := range keys {
+		short := k
+		if _, rest, ok := strings.Cut(k, "."); ok {
+			short = rest
+		}
+		keys[i] = short + " = " + c.Set[k]
+	}
+	return strings.Join(keys, ", ")
+}
+
+// sorted returns the policies best first, then those without a figure.
+func sorted(choice summary.Choice) []*summary.Policy {
+	policies := make([]*summary.Policy, len(choice.Cell.Policies))
+	for i := range policies {
+		policies[i] = &choice.Cell.Policies[i]
+	}
+	rank := func(p *summary.Policy) float64 {
+		v := choice.Value(p).Value
+		switch {
+		case p.Status == summary.Invalid:
+			return math.Inf(1)
+		case !v.Known():
+			return math.MaxFloat64
+		}
+		return float64(v)
+	}
+	slices.SortStableFunc(policies, func(a, b *summary.Policy) int { return cmp.Compare(rank(a), rank(b)) })
+	return policies
+}
+
+func name(s *summary.Summary, p *summary.Policy) string {
+	text := p.Policy
+	if p.Clairvoyant {
+		text += " (clairvoyant)"
+	}
+	if p.Policy == s.Baseline {
+		text += " (baseline)"
+	}
+	return text
+}
+
+// against is the verdict with its size: "better −45%".
+func against(s *summary.Summary, p *summary.Policy) string {
+	switch {
+	case p.Status != summary.Valid:
+		return p.Status
+	case p.Policy == s.Baseline:
+		return ""
+	}
+	c, ok := p.VsBaseline["item_latency_seconds.mean"]
+	if !ok {
+		return "–"
+	}
+	switch {
+	case c.Verdict == summary.Indistinguishable && c.Diff == 0:
+		return "same"
+	case !c.Ratio.Known():
+		return c.Verdict
+	}
+	return c.Verdict + " " + Percent(float64(c.Ratio)-1)
+}
+
+// Percent formats a relative change with its sign: "−45%", "+0.3%".
+func Percent(change float64) string {
+	p := math.Abs(100 * change)
+	text := strconv.FormatFloat(p, 'f', 0, 64)
+	if p < 9.95 {
+		text = strconv.FormatFloat(p, 'f', 1, 64)
+	}
+	switch {
+	case strings.Trim(text, "0.") == "":
+		return "±0%"
+	case change < 0:
+		return "−" + text + "%"
+	}
+	return "+" + text + "%"
+}
+
+func notes(policies []*summary.Policy) (lines []string) {
+	for _, p := range policies {
+		if p.Status != summary.Valid {
+			lines = append(lines, fmt.Sprintf("%s %s: %s", p.Status, p.Policy, strings.Join(p.Reasons, "; ")))
+		}
+	}
+	return lines
+}
+
+func (g *Grid) add(c Column, policies []*summary.Policy, text func(*summary.Policy) string) {
+	g.Columns = append(g.Columns, c)
+	for i, p := range policies {
+		g.Rows[i].Cells = append(g.Rows[i].Cells, text(p))
+	}
+}
+
+// figures adds a column of plain numbers.
+func (g *Grid) figures(c Column, policies []*summary.Policy, metric, statistic string, interval bool) {
+	g.scaled(c, policies, metric, statistic, 1, interval)
+}
+
+// times adds a column of times in the one unit that suits its largest.
+func (g *Grid) times(c Column, policies []*summary.Policy, metric, statistic string, interval bool) {
+	largest := 0.0
+	for _, p := range policies {
+		if v := p.Figure(metric, statistic).Value; v.Known() {
+			largest = max(largest, float64(v))
+		}
+	}
+	unit, seconds := TimeUnit(largest)
+	c.Unit = unit
+	g.scaled(c, policies, metric, statistic, seconds, interval)
+}
+
+// TimeUnit returns the unit in which times up to largest seconds read well,
+// and its length in seconds.
+func TimeUnit(largest float64) (unit string, seconds float64) {
+	switch {
+	case largest == 0:
+		return "s", 1
+	case largest < 1e-3:
+		return "µs", 1e-6
+	case largest < 1:
+		return "ms", 1e-3
+	case largest < 1200:
+		return "s", 1
+	case largest < 36000:
+		return "min", 60
+	}
+	return "h", 3600
+}
+
+func (g *Grid) scaled(c Column, policies []*summary.Policy, metric, statistic string, unit float64, interval bool) {
+	digits := 0
+	for _, p := range policies {
+		if v := p.Figure(metric, statistic).Value; v.Known() {
+			digits = max(digits, decimals(float64(v)/unit))
+		}
+	}
+	g.add(c, policies, func(p *summary.Policy) string {
+		f := p.Figure(metric, statistic)
+		if !f.Value.Known() || p.Status == summary.Invalid {
+			return "–"
+		}
+		text := strconv.FormatFloat(float64(f.Value)/unit, 'f', digits, 64)
+		if interval && f.CI95 != nil {
+			text += " ± " + strconv.FormatFloat(float64(f.CI95[1]-f.CI95[0])/2/unit, 'f', digits, 64)
+		}
+		return text
+	})
+}
+
+// decimals returns how many digits after the point show v to three figures,
+// none for whole numbers.
+func decimals(v float64) int {
+	v = math.Abs(v)
+	switch {
+	case v == math.Trunc(v) || v >= 100:
+		return 0
+	case v >= 10:
+		return 1
+	}
+	return 2
+}

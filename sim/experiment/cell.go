@@ -61,6 +61,7 @@ func (d *decoder) cell(tree *node, set *policies.Set, swept []string) *Cell {
 	c := &Cell{tree: tree}
 	f := fields{d, tree, d.tables.root, ""}
 	c.seed, _ = d.seed(&f)
+	d.seedOf = c.seed
 	prof := &profile{}
 	if n, p := f.get("hardware"); n != nil {
 		prof = d.profile(n, p)
@@ -191,9 +192,6 @@ func (c *Cell) offer() {
 		m := &c.Models[i]
 		n := float64(m.Batch.Max)
 		perItem := (m.Batch.Time(m.Batch.Max, int64(m.Batch.Max)*scheduler.WorkUnit)).Seconds() / n
-		if t := c.workload.serviceMean(i); t > 0 { // recorded
-			perItem = m.Batch.Base.Seconds()/n + t
-		}
 		o := Offered{Model: m.Name, PerSecond: rates[i], Batches: rates[i] * perItem / slots}
 		o.WithLoads = o.Batches + rates[i]*m.Load[scheduler.TierDisk].Seconds()/n/slots
 		batches, loads = batches+o.Batches, loads+o.WithLoads

@@ -19,6 +19,9 @@ type decoder struct {
 	errs   *Errors
 	files  *files
 	tables *tables
+	ids    map[string]scheduler.ModelID // of the catalogue being read
+	seedOf uint64                       // of the cell being read
+	quick  bool
 }
 
 func (d *decoder) errorf(at place, format string, args ...any) { d.errs.addf(at, format, args...) }
@@ -123,18 +126,12 @@ func (n *node) moveTo(at place) {
 // done puts the keys into the order of the table, so that equal mappings are
 // written equally.
 func (f *fields) done() {
-	rank := make(map[string]int, len(f.s.keys))
+	sorted := node{kind: mappingNode, at: f.n.at, keys: make([]string, 0, len(f.n.keys)),
+		keyAt: make([]place, 0, len(f.n.keys)), values: make([]*node, 0, len(f.n.keys))}
 	for i := range f.s.keys {
-		rank[f.s.keys[i].name] = i
-	}
-	order := make([]int, len(f.n.keys))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return rank[f.n.keys[a]] - rank[f.n.keys[b]] })
-	sorted := node{kind: mappingNode, at: f.n.at}
-	for _, i := range order {
-		sorted.add(f.n.keys[i], f.n.keyAt[i], f.n.values[i])
+		if k := f.n.find(f.s.keys[i].name); k >= 0 {
+			sorted.add(f.n.keys[k], f.n.keyAt[k], f.n.values[k])
+		}
 	}
 	*f.n = sorted
 }

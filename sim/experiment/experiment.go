@@ -15,6 +15,7 @@ import (
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // Version is the version of the experiment file that this package reads.
@@ -94,7 +95,7 @@ func Load(path string, set *policies.Set, opts Options) (*Experiment, error) {
 // paths are relative to.
 func Parse(name, dir string, data []byte, set *policies.Set, opts Options) (*Experiment, error) {
 	errs := &Errors{}
-	d := &decoder{errs: errs, tables: newTables(), files: &files{dir: dir, search: opts.Search, found: map[string]*input{}, want: map[string]string{}}}
+	d := &decoder{errs: errs, tables: newTables(), files: &files{dir: dir, search: opts.Search, found: map[string]*input{}, want: map[string]string{}, traces: map[string]*workloads.Trace{}}, quick: opts.Quick}
 	root := parseYAML(name, data, errs)
 	if !errs.none() {
 		return nil, errs.asError()

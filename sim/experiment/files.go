@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // files reads what an experiment refers to, once, and remembers what it was.
@@ -16,6 +18,7 @@ type files struct {
 	search []string // where else they are looked for
 	found  map[string]*input
 	want   map[string]string // SHA-256 by absolute path, from a resolved experiment
+	traces map[string]*workloads.Trace
 }
 
 // input is a file that was read.

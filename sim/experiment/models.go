@@ -40,10 +40,12 @@ func (d *decoder) models(n *node, path string, prof *profile) []model {
 		return nil
 	}
 	list := make([]model, 0, len(n.keys))
+	d.ids = make(map[string]scheduler.ModelID, len(n.keys))
 	for i, name := range n.keys {
 		d.checkName(n.keyAt[i], "a model's name", name)
 		m := d.model(n.values[i], path+"."+name, name, prof)
 		m.at = n.keyAt[i]
+		d.ids[name] = scheduler.ModelID(i)
 		list = append(list, m)
 	}
 	return list

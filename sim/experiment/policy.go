@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
@@ -131,12 +132,12 @@ func (d *decoder) badPolicy(n *node, path string, err error) {
 	for _, k := range wrong.Path {
 		path = join(path, k)
 	}
-	d.errorf(n.reach(wrong.Path), "%s: %s", path, what)
+	d.errorf(n.reach(wrong.Path, strings.HasPrefix(what, "unknown parameter")), "%s: %s", path, what)
 }
 
 // reach returns the place that a path of keys below n speaks of, as far as it
-// exists; for a key that should not be there, the key itself.
-func (n *node) reach(path []string) place {
+// exists: the value there or, if asked, its key.
+func (n *node) reach(path []string, key bool) place {
 	at := n.at
 	for _, k := range path {
 		i := -1
@@ -147,7 +148,7 @@ func (n *node) reach(path []string) place {
 			return at
 		}
 		at = n.keyAt[i]
-		if n = n.values[i]; n.kind == scalarNode {
+		if n = n.values[i]; n.kind == scalarNode && !key {
 			at = n.at
 		}
 	}

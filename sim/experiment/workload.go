@@ -282,10 +282,8 @@ func (d *decoder) modelNamed(n *node, path string, models []model) scheduler.Mod
 		d.wrong(n, path, "the name of a model")
 		return 0
 	}
-	for i := range models {
-		if models[i].core.Name == n.text {
-			return scheduler.ModelID(i)
-		}
+	if id, ok := d.ids[n.text]; ok {
+		return id
 	}
 	if len(models) > 0 {
 		names := make([]string, len(models))

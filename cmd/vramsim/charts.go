@@ -1,0 +1,49 @@
+package main
+
+import (
+	"iter"
+	"maps"
+
+	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
+
+var spanStates = map[metrics.State]charts.State{metrics.Loading: charts.Loading, metrics.Resident: charts.Resident, metrics.Running: charts.Running, metrics.Evicting: charts.Evicting}
+
+// timeline turns a result's record into the residency chart.
+func timeline(head charts.Head, r *metrics.Result) *charts.Chart {
+	if r == nil || r.Timeline == nil {
+		return charts.Residency(head, nil, 0, 0)
+	}
+	var devices []charts.Device
+	end := 0.0
+	for _, t := range r.Timeline.Tracks {
+		d := charts.Device{Name: t.Name, Budget: float64(t.Budget)}
+		for _, s := range t.Spans {
+			d.Spans = append(d.Spans, charts.Span{Model: r.Timeline.Models[s.Model], From: s.From.Seconds(), To: s.To.Seconds(), State: spanStates[s.State]})
+			end = max(end, s.To.Seconds())
+		}
+		for _, s := range t.Reserved {
+			d.Reserved = append(d.Reserved, charts.Step{At: s.At.Seconds(), Bytes: float64(s.Bytes)})
+		}
+		devices = append(devices, d)
+	}
+	return charts.Residency(head, devices, 0, min(end, timelineLength))
+}
+
+// timelineLength is how much of a run a residency chart shows, in seconds:
+// more would be a band of colour.
+const timelineLength = 1800
+
+// foldConfig says how the metrics of a run are folded.
+func foldConfig(setup *experiment.Setup, first bool) metrics.Config {
+	c := metrics.Config{Models: setup.Config.Models, Devices: setup.Config.Devices, Warmup: setup.Window.Warmup, WindowEnd: setup.Window.End,
+		Generated: setup.Window.Generated, Timeline: first}
+	if setup.Namer != nil {
+		c.Tenants = setup.Namer.TenantName
+	}
+	return c
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Exit codes, as EXPERIMENT.md and the help of the command state them.
+const (
+	exitOK          = 0
+	exitInternal    = 1
+	exitUsage       = 2
+	exitThreshold   = 3
+	exitInvariant   = 4
+	exitInvalid     = 5
+	exitHardware    = 6
+	exitInterrupted = 130
+)
+
+// exitError carries the exit code of an error and a hint for who reads it.
+type exitError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+func withHint(err error, hint string) error {
+	return &exitError{code: codeOf(err), err: err, hint: hint}
+}
+
+// codeOf returns the exit code of an error. What is not marked otherwise comes
+// from what the user gave: a file, a flag, a name, an output path.
+func codeOf(err error) int {
+	var marked *exitError
+	var illegal *scheduler.IllegalDecision
+	var livelock *scheduler.LivelockError
+	var lost *scheduler.LostWakeupError
+	var invariant *scheduler.InvariantError
+	var divergence *scheduler.Divergence
+	var fact *scheduler.FactError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &marked):
+		return marked.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &illegal), errors.As(err, &livelock), errors.As(err, &lost), errors.As(err, &invariant),
+		errors.As(err, &divergence), errors.As(err, &fact):
+		return exitInvariant
+	}
+	return exitUsage
+}
+
+// exit prints an error and its hint and returns its code.
+func (a *app) exit(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var marked *exitError
+	hint := ""
+	if errors.As(err, &marked) {
+		hint = marked.hint
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(a.stderr, "error: %s\n", strings.TrimRight(printable(text), "\n"))
+	}
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))
+	}
+	return codeOf(err)
+}
+
+// printable shows control characters other than line breaks and tabs as
+// escapes, so that no input can drive the terminal.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if (r < ' ' && r != '\n' && r != '\t') || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			fmt.Fprintf(&b, `\x%02x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// load reads the experiment that the arguments name: a file, "-" for standard
+// input, or by default ./experiment.yaml or the built-in experiment.
+func (a *app) load(args []string, flags *experimentFlags, seedGiven bool) (*experiment.Experiment, error) {
+	opts := experiment.Options{Set: flags.set, Policies: flags.policies, Replicates: flags.replicates, Quick: flags.quick, Search: traceFolders()}
+	if seedGiven {
+		opts.Seed = &flags.seed
+	}
+	if flags.replicates < 0 {
+		return nil, usagef("--replicates %d: at least 1", flags.replicates)
+	}
+	exp, err := a.open(args, opts)
+	if err != nil {
+		return nil, err
+	}
+	if !exp.NeedSeed {
+		return exp, nil
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return nil, &exitError{code: exitInternal, err: err}
+	}
+	seed := binary.LittleEndian.Uint64(b[:]) >> 32
+	a.infof("seed: %d (drawn; --seed %d repeats this run)", seed, seed)
+	return exp.WithSeed(seed)
+}
+
+func (a *app) open(args []string, opts experiment.Options) (*experiment.Experiment, error) {
+	set := policies.Builtin()
+	const usual = "experiment.yaml"
+	switch {
+	case len(args) == 0:
+		if _, err := os.Stat(usual); err == nil {
+			a.infof("experiment: ./%s", usual)
+			return experiment.Load(usual, set, opts)
+		}
+		t := experiment.Templates()[0]
+		a.infof("experiment: the built-in %s (vramsim init writes it as a file)", t.Name)
+		return experiment.Parse(t.Files[0].Name, ".", t.Files[0].Data, set, opts)
+	case args[0] == "-":
+		data, err := io.ReadAll(io.LimitReader(a.stdin, 64<<20))
+		if err != nil {
+			return nil, err
+		}
+		return experiment.Parse("<stdin>", ".", data, set, opts)
+	}
+	return experiment.Load(args[0], set, opts)
+}
+
+// traceFolders are where recorded traces are looked for that are not beside
+// the experiment.
+func traceFolders() []string {
+	if dir := os.Getenv("VRAMSIM_TRACES"); dir != "" {
+		return []string{dir}
+	}
+	return []string{filepath.Join("..", "shared", "traces")}
+}
+
+// announce prints what the experiment warns of.
+func (a *app) announce(exp *experiment.Experiment) []string {
+	var all []string
+	for _, cell := range exp.Cells {
+		for _, w := range cell.Warnings {
+			if len(exp.Cells) > 1 {
+				w = fmt.Sprintf("cell %s%s: %s", cell.ID, settings(cell), w)
+			}
+			all = append(all, w)
+			a.warnf("%s", w)
+		}
+	}
+	return all
+}
+
+// settings says what makes a cell different.
+func settings(cell *experiment.Cell) string {
+	text := ""
+	for _, s := range cell.Set {
+		text += fmt.Sprintf(" %s=%s", s.Path, s.Value)
+	}
+	return text
+}

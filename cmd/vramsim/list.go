@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// listed is one thing that "vramsim list" prints, with its columns.
+type listed struct {
+	name string
+	head []string
+	rows func() [][]string
+}
+
+func newList(a *app) *cobra.Command {
+	var names []string
+	for _, l := range lists() {
+		names = append(names, l.name)
+	}
+	return &cobra.Command{
+		Use:       "list " + strings.Join(names, "|"),
+		Short:     "print what there is: " + strings.Join(names, ", "),
+		ValidArgs: names,
+		Args:      exactly(1, "one of "+strings.Join(names, ", ")),
+		RunE: func(_ *cobra.Command, args []string) error {
+			for _, l := range lists() {
+				if l.name == args[0] {
+					return a.printList(l)
+				}
+			}
+			return usagef("there is no list of %q; it is one of %s", args[0], strings.Join(names, ", "))
+		},
+	}
+}
+
+func (a *app) printList(l listed) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(l.head, "\t"))
+	for _, row := range l.rows() {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// lists are in the order of the help.
+func lists() []listed {
+	return []listed{
+		{name: "policies", head: []string{"NAME", "KIND", "DECLARES", "WHAT IT DOES"}, rows: listPolicies},
+		{name: "metrics", head: []string{"NAME", "UNIT", "KIND", "FORMULA"}, rows: listMetrics},
+		{name: "charts", head: []string{"NAME", "SHOWS"}, rows: func() (rows [][]string) {
+			for _, c := range charts.All() {
+				rows = append(rows, []string{c.Name, c.What})
+			}
+			return rows
+		}},
+		{name: "formats", head: []string{"NAME", "DIRECTION"}, rows: func() (rows [][]string) {
+			rows = append(rows, []string{"native trace (JSON Lines, .gz, .zst)", "read and written"})
+			for _, f := range exportFormats {
+				rows = append(rows, []string{f, "export"})
+			}
+			return rows
+		}},
+		{name: "templates", head: []string{"NAME", "QUESTION"}, rows: func() (rows [][]string) {
+			for _, t := range experiment.Templates() {
+				rows = append(rows, []string{t.Name, t.About})
+			}
+			return rows
+		}},
+	}
+}
+
+func listPolicies() (rows [][]string) {
+	for _, e := range policies.Builtin().List() {
+		rows = append(rows, []string{e.Name, fmt.Sprint(e.Kind), e.Contracts, e.Doc})
+	}
+	return rows
+}
+
+func listMetrics() (rows [][]string) {
+	for _, m := range metrics.All() {
+		rows = append(rows, []string{m.Name, m.Unit, m.Kind, m.Formula})
+	}
+	return rows
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/results/report"
+	"github.com/vramsim/vramsim/results/rundir"
+	"github.com/vramsim/vramsim/results/summary"
+)
+
+func newReport(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "report RUN",
+		Short: "rebuild report.html, report.md and the charts from a run directory; never simulates",
+		Args:  exactly(1, "a run directory"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, dir, err := readSummary(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := dir.Manifest()
+			if err != nil {
+				return err
+			}
+			if err := a.drawRun(dir, s, m, []string{"svg", "png"}, []string{"html", "md"}); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdout, dir.Join("report.html"))
+			return err
+		},
+	}
+}
+
+func newPlot(a *app) *cobra.Command {
+	var name, out, cell, policy string
+	cmd := &cobra.Command{
+		Use:   "plot RUN --chart NAME -o FILE",
+		Short: "one chart as SVG, PNG or PDF, by the extension of -o",
+		Args:  exactly(1, "a run directory"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, dir, err := readSummary(args[0])
+			if err != nil {
+				return err
+			}
+			return a.plot(dir, s, name, cell, policy, out)
+		},
+	}
+	cmd.Flags().StringVar(&name, "chart", "switches", "`name` of the chart: "+strings.Join(chartNames(), ", "))
+	cmd.Flags().StringVar(&cell, "cell", "", "`id` of the cell; the first if left out")
+	cmd.Flags().StringVar(&policy, "policy", "", "`name` of the policy of a timeline; the chosen one if left out")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`file` to write; NAME.svg if left out")
+	return cmd
+}
+
+func chartNames() []string {
+	var names []string
+	for _, c := range charts.All() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func (a *app) plot(dir *rundir.Dir, s *summary.Summary, name, cellID, policy, out string) error {
+	if !slices.Contains(chartNames(), name) {
+		return usagef("there is no chart %q; it is one of %s", name, strings.Join(chartNames(), ", "))
+	}
+	if out == "" {
+		out = name + ".svg"
+	}
+	format, err := charts.FormatOf(out)
+	if err != nil {
+		return err
+	}
+	cell := &s.Cells[0]
+	if cellID != "" {
+		var ok bool
+		if cell, ok = s.CellByID(cellID); !ok {
+			return usagef("the run has no cell %q", cellID)
+		}
+	}
+	c, err := chartOf(dir, s, cell, name, policy)
+	if err != nil {
+		return err
+	}
+	data, err := drawn(c, format)
+	if err != nil {
+		return err
+	}
+	if err := rundir.WriteFile(out, data); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, out)
+	return err
+}
+
+// drawRun writes charts and reports into the run directory.
+func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, formats, reports []string) error {
+	in := report.Input{Summary: s, Command: strings.Join(m.Argv, " "), Facts: []report.Fact{
+		{Name: "run id", Value: m.RunID}, {Name: "seed", Value: fmt.Sprint(m.Seed)}, {Name: "version", Value: m.Version},
+		{Name: "Go", Value: m.GoVersion + " " + m.Platform}, {Name: "started", Value: m.StartedAt}}}
+	for _, name := range slices.Sorted(mapKeys(m.Inputs)) {
+		in.Facts = append(in.Facts, report.Fact{Name: "input " + name, Value: "sha256:" + m.Inputs[name]})
+	}
+	var err error
+	if in.Resolved, err = os.ReadFile(dir.Join("resolved.yaml")); err != nil {
+		return err
+	}
+	bar := a.newProgress(len(s.Cells)*len(chartNames()), "drawing")
+	defer bar.close()
+	for i := range s.Cells {
+		for _, name := range chartNames() {
+			figures, err := drawChart(dir, s, &s.Cells[i], name, formats)
+			if err != nil {
+				return err
+			}
+			in.Figures = append(in.Figures, figures...)
+			bar.done()
+		}
+	}
+	return writeReports(dir, in, reports)
+}
+
+func writeReports(dir *rundir.Dir, in report.Input, kinds []string) error {
+	for _, kind := range kinds {
+		var b bytes.Buffer
+		write := report.Markdown
+		if kind == "html" {
+			write = report.HTML
+		}
+		if err := write(&b, in); err != nil {
+			return err
+		}
+		if err := dir.Write("report."+kind, b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drawChart writes one chart in all formats; the first goes into the report.
+func drawChart(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name string, formats []string) ([]report.Figure, error) {
+	if len(formats) == 0 {
+		return nil, nil
+	}
+	c, err := chartOf(dir, s, cell, name, "")
+	if err != nil {
+		return nil, err
+	}
+	var figures []report.Figure
+	for i, f := range formats {
+		data, err := drawn(c, charts.Format(f))
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.ToSlash(filepath.Join("charts", cell.ID+"-"+name+"."+f))
+		if err := dir.Write(path, data); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			figures = append(figures, report.Figure{Name: name, Cell: cell.ID, Title: charts.HeadOf(name, s, cell, "").Title,
+				Format: charts.Format(f), Data: data, Path: path})
+		}
+	}
+	return figures, nil
+}
+
+func drawn(c *charts.Chart, f charts.Format) ([]byte, error) {
+	var b bytes.Buffer
+	err := c.Write(&b, f)
+	return b.Bytes(), err
+}
+
+// chartOf draws a chart from the summary or, for curves and timelines, from
+// the results of the first replicate.
+func chartOf(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name, policy string) (*charts.Chart, error) {
+	if c, ok := charts.OfCell(name, s, cell); ok {
+		return c, nil
+	}
+	if name == "ccdf" {
+		var curves []charts.Curve
+		for i := range cell.Policies {
+			p := &cell.Policies[i]
+			r, err := firstResult(dir, cell.ID, p.Policy)
+			if err != nil {
+				return nil, err
+			}
+			if r == nil || p.Status != summary.Valid {
+				continue
+			}
+			curve := charts.Curve{Name: p.Policy, Clairvoyant: p.Clairvoyant}
+			for _, pt := range r.CCDF {
+				curve.Points = append(curve.Points, charts.Point{X: pt.X, Y: pt.Y})
+			}
+			curves = append(curves, curve)
+		}
+		return charts.CCDF(charts.HeadOf(name, s, cell, "first replicate"), curves), nil
+	}
+	if policy == "" {
+		policy = chosen(s, cell)
+	}
+	if _, ok := cell.Named(policy); !ok {
+		return nil, usagef("cell %s has no policy %q", cell.ID, policy)
+	}
+	r, err := firstResult(dir, cell.ID, policy)
+	if err != nil {
+		return nil, err
+	}
+	return timeline(charts.HeadOf(name, s, cell, policy+", first replicate"), r), nil
+}
+
+// chosen returns the policy that the verdict chooses, or the first.
+func chosen(s *summary.Summary, cell *summary.Cell) string {
+	for _, c := range s.Choices() {
+		if c.Cell.ID == cell.ID && c.Best != nil {
+			return c.Best.Policy
+		}
+	}
+	return cell.Policies[0].Policy
+}
+
+// firstResult reads what the first replicate measured; nil if it was not run.
+func firstResult(dir *rundir.Dir, cell, policy string) (*metrics.Result, error) {
+	var out outcome
+	err := dir.ReadJSON(filepath.Join(rundir.Replicate(cell, policy, 0), "result.json"), &out)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return out.Result, err
+}

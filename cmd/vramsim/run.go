@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vramsim/vramsim/results/rundir"
+	"github.com/vramsim/vramsim/results/summary"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+func newRun(a *app) *cobra.Command {
+	var in experimentFlags
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "run [FILE]",
+		Short: "simulate every policy in every cell of an experiment and compare them",
+		Long: `Simulate every policy in every cell of an experiment, compare them with the
+baseline, and leave a run directory with logs, summary, charts and report.
+
+Without FILE it takes ./experiment.yaml if there is one, else the built-in
+experiment: the video pipeline of five models on 16, 12 and 8 GB.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd, args, &in, &out, "")
+		},
+	}
+	in.add(cmd)
+	out.add(cmd)
+	return cmd
+}
+
+func newSweep(a *app) *cobra.Command {
+	var in experimentFlags
+	var out outputFlags
+	var resume string
+	cmd := &cobra.Command{
+		Use:   "sweep FILE | sweep --resume RUN",
+		Short: "the same for many cells; --resume goes on with an interrupted run directory",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if resume != "" && len(args) == 0 || resume == "" && len(args) == 1 {
+				return nil
+			}
+			return &exitError{code: exitUsage, err: errors.New("sweep needs an experiment file, or --resume and a run directory"), hint: cmd.UseLine()}
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd, args, &in, &out, resume)
+		},
+	}
+	in.add(cmd)
+	out.add(cmd)
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with this run `directory`: nothing is run twice")
+	return cmd
+}
+
+// run is both verbs.
+func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *outputFlags, resume string) error {
+	if err := out.validate(); err != nil {
+		return err
+	}
+	var dir *rundir.Dir
+	var err error
+	if resume != "" {
+		if dir, err = rundir.Open(resume); err != nil {
+			return err
+		}
+		args = []string{dir.Join("resolved.yaml")}
+	}
+	exp, err := a.load(args, in, cmd.Flags().Changed("seed"))
+	if err != nil {
+		return err
+	}
+	warnings := a.announce(exp)
+	if out.dryRun {
+		return a.describe(exp)
+	}
+	started := time.Now()
+	manifest := newManifest(a, exp, warnings, started)
+	if dir == nil {
+		if dir, err = createDir(exp, out.out, args, manifest, started); err != nil {
+			return err
+		}
+	}
+	r := newRunner(a, exp, dir)
+	if resume != "" {
+		done, err := r.resume()
+		if err != nil {
+			return err
+		}
+		a.infof("%d simulations were done already", done)
+	}
+	return a.finish(cmd.Context(), r, manifest, out)
+}
+
+// createDir makes the run directory with what is known before the run.
+func createDir(exp *experiment.Experiment, out string, args []string, m *rundir.Manifest, at time.Time) (*rundir.Dir, error) {
+	dir, err := rundir.Create(out, exp.Name, m.RunID[:8], at)
+	if err != nil {
+		return nil, withHint(err, "--out names the folder that run directories are made in")
+	}
+	if len(args) == 1 && args[0] != "-" {
+		if data, err := os.ReadFile(args[0]); err == nil {
+			if err := dir.Write("experiment.yaml", data); err != nil {
+				return nil, err
+			}
+		}
+	} else if err := dir.Write("experiment.yaml", exp.Resolved()); err != nil {
+		return nil, err
+	}
+	if err := dir.Write("resolved.yaml", exp.Resolved()); err != nil {
+		return nil, err
+	}
+	return dir, dir.WriteJSON("manifest.json", m)
+}
+
+func newManifest(a *app, exp *experiment.Experiment, warnings []string, at time.Time) *rundir.Manifest {
+	b := thisBuild()
+	m := &rundir.Manifest{Schema: rundir.Schema, RunID: exp.RunID(b.Version).String(), Name: exp.Name, Status: rundir.Incomplete,
+		Reasons: []string{"running"}, NotForCiting: exp.Quick, Version: b.Version, GoVersion: b.Go, Platform: b.Platform,
+		Argv: append([]string{"vramsim"}, a.args...), Seed: exp.Seed, Replicates: exp.Replicates,
+		StartedAt: at.UTC().Format(time.RFC3339), Inputs: map[string]string{}, Logs: map[string]rundir.Log{}, Warnings: warnings}
+	for path, sum := range exp.Inputs {
+		m.Inputs[filepath.Base(path)] = sum
+	}
+	return m
+}
+
+// finish runs, sums up, writes everything down and prints the answer.
+func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *outputFlags) error {
+	runErr := r.run(ctx, out.jobs)
+	interrupted := ""
+	switch {
+	case errors.Is(runErr, context.Canceled):
+		interrupted = "interrupted"
+	case runErr != nil:
+		interrupted = runErr.Error()
+	}
+	s := r.summarize(interrupted)
+	m.Status, m.Reasons = rundir.Status(s.Status), s.Reasons
+	m.FinishedAt = time.Now().UTC().Format(time.RFC3339)
+	r.recordLogs(m)
+	if err := r.dir.WriteJSON("manifest.json", m); err != nil {
+		return err
+	}
+	if err := writeSummary(r.dir, s); err != nil {
+		return err
+	}
+	if interrupted == "" {
+		if err := a.drawRun(r.dir, s, m, r.exp.Output.Charts, r.exp.Output.Report); err != nil {
+			return err
+		}
+	}
+	if err := a.printSummary(s, out.format); err != nil {
+		return err
+	}
+	a.infof("\nrun directory: %s", r.dir.Path)
+	if _, err := os.Stat(r.dir.Join("report.html")); err == nil {
+		a.infof("report:        %s", r.dir.Join("report.html"))
+	}
+	if interrupted == "interrupted" {
+		return &exitError{code: exitInterrupted, err: errors.New("interrupted; what was finished is saved"), hint: "vramsim sweep --resume " + r.dir.Path}
+	}
+	if runErr != nil {
+		return runErr
+	}
+	return r.verdict(s)
+}
+
+// verdict turns the summary into the exit code.
+func (r *runner) verdict(s *summary.Summary) error {
+	if code, what := r.failure(); code != 0 {
+		return &exitError{code: code, err: errors.New(what)}
+	}
+	if s.Status == summary.Invalid {
+		return &exitError{code: exitInvalid, err: fmt.Errorf("the run is INVALID: %s", strings.Join(s.Reasons, "; "))}
+	}
+	if failed := s.Failed(); len(failed) > 0 {
+		return &exitError{code: exitThreshold, err: fmt.Errorf("%d of %d thresholds failed", len(failed), len(s.Thresholds))}
+	}
+	return nil
+}
+
+func (r *runner) recordLogs(m *rundir.Manifest) {
+	for _, u := range r.units() {
+		if out := r.outcomes[u.cell][u.policy][u.replicate]; out != nil && out.Digest != "" {
+			m.Logs[filepath.ToSlash(filepath.Join(r.folder(u), "events.log"))] = rundir.Log{Events: out.Events, Digest: out.Digest}
+		}
+	}
+}
+
+// writeSummary writes summary.json, results.csv and bench.txt.
+func writeSummary(dir *rundir.Dir, s *summary.Summary) error {
+	for name, format := range map[string]string{"summary.json": "json", "results.csv": "csv", "bench.txt": "benchfmt"} {
+		data, err := rendered(summaryWriter(s, format))
+		if err != nil {
+			return err
+		}
+		if err := dir.Write(name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describe says what would be run.
+func (a *app) describe(exp *experiment.Experiment) error {
+	runs := 0
+	for _, cell := range exp.Cells {
+		fmt.Fprintf(a.stdout, "cell %s%s: %d policies, %d replicates\n", cell.ID, settings(cell), len(cell.Policies), cell.Replicates)
+		for _, p := range cell.Policies {
+			fmt.Fprintf(a.stdout, "  %s\n", p.Name)
+		}
+		runs += len(cell.Policies) * cell.Replicates
+	}
+	_, err := fmt.Fprintf(a.stdout, "%d simulations, seed %d; nothing was run\n", runs, exp.Seed)
+	return err
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/vramsim/vramsim/results/eventlog"
+	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/results/rundir"
+	"github.com/vramsim/vramsim/results/summary"
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// unit is one simulation: a policy in a cell, one replicate.
+type unit struct{ cell, policy, replicate int }
+
+// outcome is what a unit left in the run directory as result.json.
+type outcome struct {
+	RunID  string          `json:"run_id"`
+	Events int64           `json:"events"`
+	Digest string          `json:"digest"`
+	Failed string          `json:"failed,omitempty"` // why the run ended early
+	Code   int             `json:"code,omitempty"`   // exit code of that
+	Result *metrics.Result `json:"result"`
+}
+
+// runner carries out the simulations of an experiment.
+type runner struct {
+	app     *app
+	exp     *experiment.Experiment
+	dir     *rundir.Dir
+	version string
+	// outcomes by cell, policy and replicate; nil where not done.
+	outcomes [][][]*outcome
+}
+
+func newRunner(a *app, exp *experiment.Experiment, dir *rundir.Dir) *runner {
+	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version}
+	for _, cell := range exp.Cells {
+		rows := make([][]*outcome, len(cell.Policies))
+		for p := range rows {
+			rows[p] = make([]*outcome, cell.Replicates)
+		}
+		r.outcomes = append(r.outcomes, rows)
+	}
+	return r
+}
+
+func (r *runner) units() []unit {
+	var all []unit
+	for c, cell := range r.exp.Cells {
+		for replicate := range cell.Replicates {
+			for p := range cell.Policies {
+				all = append(all, unit{c, p, replicate})
+			}
+		}
+	}
+	return all
+}
+
+func (r *runner) folder(u unit) string {
+	cell := r.exp.Cells[u.cell]
+	return rundir.Replicate(cell.ID, cell.Policies[u.policy].Name, u.replicate)
+}
+
+// resume takes over what an interrupted run finished: results whose run id is
+// still the one that this experiment would give.
+func (r *runner) resume() (done int, err error) {
+	for _, u := range r.units() {
+		out := &outcome{}
+		err := r.dir.ReadJSON(filepath.Join(r.folder(u), "result.json"), out)
+		if errors.Is(err, os.ErrNotExist) {
+			if err := os.RemoveAll(r.dir.Join(r.folder(u))); err != nil {
+				return done, err
+			}
+			continue
+		}
+		if err != nil {
+			return done, err
+		}
+		setup, err := r.exp.Cells[u.cell].Setup(u.policy, u.replicate, r.version)
+		if err != nil {
+			return done, err
+		}
+		id := setup.RunID.String()
+		if err := setup.Close(); err != nil {
+			return done, err
+		}
+		if out.RunID != id {
+			return done, usagef("%s was made by another experiment or version", r.dir.Join(r.folder(u)))
+		}
+		r.outcomes[u.cell][u.policy][u.replicate] = out
+		done++
+	}
+	return done, nil
+}
+
+// run carries out what is not done, some at a time. It returns the first
+// error that is not one of a single simulation.
+func (r *runner) run(ctx context.Context, jobs int) error {
+	var todo []unit
+	for _, u := range r.units() {
+		if r.outcomes[u.cell][u.policy][u.replicate] == nil {
+			todo = append(todo, u)
+		}
+	}
+	bar := r.app.newProgress(len(todo), "simulating")
+	defer bar.close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan unit)
+	var workers sync.WaitGroup
+	for range min(jobs, len(todo)) {
+		workers.Go(func() {
+			for u := range queue {
+				if err := r.simulate(ctx, u); err != nil {
+					cancel(err)
+					continue
+				}
+				bar.done()
+			}
+		})
+	}
+	for _, u := range todo {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- u
+	}
+	close(queue)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// simulate carries out one unit and leaves its folder complete or absent.
+func (r *runner) simulate(ctx context.Context, u unit) (err error) {
+	setup, err := r.exp.Cells[u.cell].Setup(u.policy, u.replicate, r.version)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, setup.Close()) }()
+	core, err := scheduler.New(setup.Config)
+	if err != nil {
+		return err
+	}
+	fold, err := metrics.New(foldConfig(setup, u.replicate == 0))
+	if err != nil {
+		return err
+	}
+	sinks := []scheduler.Sink{fold}
+	folder := r.dir.Join(r.folder(u))
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return err
+	}
+	var log *eventlog.Writer
+	if r.exp.Output.Events != "none" {
+		log, err = eventlog.Create(filepath.Join(folder, "events.log"), r.header(setup, u), eventlog.Options{Names: setup.Namer, Snapshot: core.StateDigest, SnapshotEvery: 64})
+		if err != nil {
+			return err
+		}
+		sinks = append(sinks, log)
+	}
+	out := &outcome{RunID: setup.RunID.String()}
+	err = scheduler.Drive(ctx, core, setup.World, sinks...)
+	if log != nil {
+		if closeErr := log.Close(); closeErr != nil {
+			return closeErr
+		}
+		out.Events, out.Digest = log.Events(), log.Digest()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return errors.Join(context.Cause(ctx), os.RemoveAll(folder))
+	case err != nil && codeOf(err) == exitUsage:
+		return fmt.Errorf("policy %s: %w", setup.Policy.Name, err)
+	case err != nil: // the policy or an invariant: it ends this run, not the others
+		out.Failed, out.Code = err.Error(), codeOf(err)
+	}
+	out.Result = fold.Result()
+	if err := r.dir.WriteJSON(filepath.Join(r.folder(u), "result.json"), out); err != nil {
+		return err
+	}
+	r.outcomes[u.cell][u.policy][u.replicate] = out
+	return nil
+}
+
+func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {
+	cell := r.exp.Cells[u.cell]
+	h := eventlog.Header{Tool: "vramsim " + r.version, RunID: setup.RunID.String(), Name: r.exp.Name, Cell: cell.ID,
+		Policy: setup.Policy.Name, Replicate: u.replicate, Seed: setup.Seed, Experiment: string(r.exp.Resolved()), Settings: map[string]string{}}
+	for _, s := range setup.Policy.Settings {
+		h.Settings[s.Path] = s.Value
+	}
+	for _, m := range cell.Models {
+		h.Models = append(h.Models, m.Name)
+	}
+	for _, d := range cell.Devices {
+		h.Devices = append(h.Devices, d.Name)
+	}
+	return h
+}
+
+// summarize builds the summary of what is done.
+func (r *runner) summarize(interrupted string) *summary.Summary {
+	in := summary.Input{Name: r.exp.Name, Question: r.exp.Question, RunID: r.exp.RunID(r.version).String(), Baseline: r.exp.Baseline,
+		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds}
+	if r.exp.Quick {
+		in.Notes = append(in.Notes, "quick: not for citing")
+	}
+	for c, cell := range r.exp.Cells {
+		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}}
+		for _, s := range cell.Set {
+			ci.Set[s.Path] = s.Value
+		}
+		for p, row := range cell.Policies {
+			pi := summary.PolicyInput{Policy: row.Name, Clairvoyant: row.Clairvoyant}
+			for replicate, out := range r.outcomes[c][p] {
+				if out == nil {
+					pi.Results = append(pi.Results, nil)
+					continue
+				}
+				pi.Results = append(pi.Results, out.Result)
+				if out.Digest != "" {
+					pi.Digests = append(pi.Digests, out.Digest)
+				}
+				if out.Failed != "" {
+					pi.Invalid = append(pi.Invalid, fmt.Sprintf("replicate %d: %s", replicate, out.Failed))
+				}
+			}
+			ci.Policies = append(ci.Policies, pi)
+		}
+		in.Cells = append(in.Cells, ci)
+	}
+	return summary.Build(in)
+}
+
+// failure returns the worst exit code of the simulations that ended early.
+func (r *runner) failure() (code int, what string) {
+	for c := range r.outcomes {
+		for p := range r.outcomes[c] {
+			for _, out := range r.outcomes[c][p] {
+				if out != nil && out.Code > code {
+					code, what = out.Code, fmt.Sprintf("policy %s: %s", r.exp.Cells[c].Policies[p].Name, out.Failed)
+				}
+			}
+		}
+	}
+	return code, what
+}

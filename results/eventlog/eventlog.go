@@ -1,0 +1,154 @@
+// Package eventlog writes and reads the event log of a run: a chain of
+// checksummed records with one digest over the events. FORMAT.md describes
+// the bytes.
+package eventlog
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"hash/crc32"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Schema and version of the logs that this package writes. A reader refuses a
+// newer Major and reads any Minor.
+const (
+	Schema = "vramsim/log/1"
+	Major  = 1
+	Minor  = 0
+)
+
+// FrameEvents is the largest number of events in one frame, and so the most
+// that Reader.Next returns.
+const FrameEvents = 1024
+
+const (
+	magic        = "VRAMLOG1"
+	trailerMagic = "VRAMEND1"
+	trailerLen   = 16
+	recordLen    = 14 // header of a record
+	eventLen     = 32 // canonical encoding of an event
+
+	typeHeader   = 1
+	typeEvents   = 2
+	typeNames    = 3
+	typeSnapshot = 4
+	typeFooter   = 5
+
+	flagZstd = 1
+
+	nameItem   = 0
+	nameJob    = 1
+	nameTenant = 2
+	nameKinds  = 3
+
+	// maxPacked bounds what a compressed payload may expand to. Larger
+	// payloads (one long name) are stored as they are.
+	maxPacked = 1 << 16
+
+	// kindBits of the first byte of an event are its kind, hasFlags says that
+	// a byte of flags follows.
+	maxKind  = 0x7f
+	hasFlags = 0x80
+)
+
+// Header is the first record: what was run, and by what. The writer sets
+// Schema, Major and Minor.
+type Header struct {
+	Schema     string            `json:"schema"`
+	Major      int               `json:"major"`
+	Minor      int               `json:"minor"`
+	Tool       string            `json:"tool,omitempty"`
+	RunID      string            `json:"run_id,omitempty"`
+	Name       string            `json:"name,omitempty"`
+	Cell       string            `json:"cell,omitempty"`
+	Policy     string            `json:"policy,omitempty"`
+	Replicate  int               `json:"replicate"`
+	Seed       uint64            `json:"seed"`
+	Experiment string            `json:"experiment,omitempty"` // resolved YAML
+	Settings   map[string]string `json:"settings,omitempty"`
+	Models     []string          `json:"models,omitempty"`  // by ModelID
+	Devices    []string          `json:"devices,omitempty"` // by DeviceID
+	Extra      map[string]string `json:"extra,omitempty"`
+}
+
+// CorruptError says that a log is damaged, as opposed to cut short.
+type CorruptError struct {
+	Offset int64 // of the record, or of what is wrong outside of records
+	What   string
+}
+
+// Error implements error.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("event log is damaged at byte %d: %s", e.Offset, e.What)
+}
+
+// VersionError says that a log has a newer major version than this package
+// reads.
+type VersionError struct {
+	Major, Minor int
+}
+
+// Error implements error.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("event log has version %d.%d, this program reads up to %d", e.Major, e.Minor, Major)
+}
+
+// footer is the payload of the footer record.
+type footer struct {
+	Events int64      `json:"events"`
+	Digest string     `json:"digest"`
+	Frames [][3]int64 `json:"frames"` // offset, first sequence number, first time
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chain is the checksum of the last record.
+type chain struct {
+	crc uint32
+	buf [4 + recordLen - 4]byte
+}
+
+func newChain() chain { return chain{crc: crc32.Checksum([]byte(magic), castagnoli)} }
+
+// next moves on to a record and returns its checksum: over the previous one,
+// the fields of the header and the payload.
+func (c *chain) next(head *[recordLen]byte, payload []byte) uint32 {
+	binary.LittleEndian.PutUint32(c.buf[:], c.crc)
+	copy(c.buf[4:], head[:recordLen-4])
+	c.crc = crc32.Update(crc32.Update(0, castagnoli, c.buf[:]), castagnoli, payload)
+	return c.crc
+}
+
+// digest hashes the canonical encoding of events.
+type digest struct {
+	sum hash.Hash
+	buf [64 * eventLen]byte
+}
+
+func newDigest() *digest { return &digest{sum: sha256.New()} }
+
+func (d *digest) add(events []scheduler.Event) {
+	for len(events) > 0 {
+		n := min(len(events), len(d.buf)/eventLen)
+		for i, e := range events[:n] {
+			b := d.buf[i*eventLen:][:eventLen]
+			binary.LittleEndian.PutUint64(b[0:], uint64(e.At))
+			binary.LittleEndian.PutUint64(b[8:], uint64(e.ID))
+			binary.LittleEndian.PutUint64(b[16:], uint64(e.Value))
+			binary.LittleEndian.PutUint32(b[24:], uint32(e.Model))
+			binary.LittleEndian.PutUint16(b[28:], uint16(e.Device))
+			b[30], b[31] = byte(e.Kind), e.Flags
+		}
+		d.sum.Write(d.buf[:n*eventLen])
+		events = events[n:]
+	}
+}
+
+func (d *digest) String() string {
+	return "sha256:" + hex.EncodeToString(d.sum.Sum(nil))
+}

@@ -41,7 +41,7 @@ func (f *Features) addAt(name string, window int, value float64) {
 }
 
 // Of computes the features of arrivals in order and of their models, numbered
-// from 0. Moments are those of the population; windows begin at the first
+// densely from 0. Moments are those of the population; windows begin at the first
 // arrival and the last, partial one is dropped unless said otherwise.
 //
 // n, dur_s (D), rate (n−1)/D; of the gaps: cv, B (cv−1)/(cv+1), M the

@@ -72,7 +72,7 @@ func TestRenamingChangesNothing(t *testing.T) {
 func TestDailyShape(t *testing.T) {
 	var times []scheduler.Time
 	for h := range 24 * 10 {
-		n := 10 + int(math.Round(8*math.Cos(2*math.Pi*float64(h)/24)))
+		n := 100 + int(math.Round(80*math.Cos(2*math.Pi*float64(h)/24)))
 		for i := range n {
 			times = append(times, scheduler.Time(h)*scheduler.Hour+scheduler.Time(i)*scheduler.Second)
 		}
@@ -81,7 +81,7 @@ func TestDailyShape(t *testing.T) {
 	f := Of(times, make([]int, len(times)))
 	a1, _ := f.Value("diurnal_a1")
 	acf, _ := f.Value("acf24h")
-	if math.Abs(a1-0.8) > 0.01 || math.Abs(acf-1) > 1e-9 {
+	if math.Abs(a1-0.8) > 0.002 || math.Abs(acf-1) > 1e-9 {
 		t.Errorf("diurnal_a1 %v, acf24h %v", a1, acf)
 	}
 }

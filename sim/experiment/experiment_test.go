@@ -2,7 +2,6 @@ package experiment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -42,7 +41,8 @@ type logText struct{ strings.Builder }
 
 func (l *logText) Append(events []scheduler.Event) error {
 	for i := range events {
-		fmt.Fprintf(l, "%+v\n", events[i])
+		ev := &events[i]
+		fmt.Fprintf(l, "%v %d %d %d %d %d\n", ev.Kind, ev.At, ev.ID, ev.Value, ev.Model, ev.Device)
 	}
 	return nil
 }
@@ -73,19 +73,28 @@ func TestRunOfAnExperiment(t *testing.T) {
 	}
 	c := e.Cells[0]
 	first := drive(t, c, 0, 0)
-	if n := strings.Count(first, "ItemArrived") + strings.Count(first, "Kind:1 "); first != drive(t, c, 0, 0) || len(first) == 0 {
-		t.Fatalf("two runs of one replicate differ (%d)", n)
+	if n := strings.Count(first, scheduler.BatchFinished.String()+" "); n != 1000 {
+		t.Errorf("%d batches of 1000 items", n)
+	}
+	if first != drive(t, c, 0, 0) {
+		t.Error("two runs of one replicate differ")
 	}
 	if first == drive(t, c, 0, 1) {
-		t.Fatal("two replicates are equal")
+		t.Error("two replicates are equal")
 	}
 }
 
-func TestErrorsAre(t *testing.T) {
-	_, err := Parse("x.yaml", ".", []byte("version: 1\nhardware: {gpus: [{memory: 12, safty: 1}]}\nmodels: {a: {memory: 4GB, lod: 5s, batch: {max: 0}}}\n"), policies.Builtin(), Options{})
-	var errs *Errors
-	if !errors.As(err, &errs) {
-		t.Fatal(err)
+func TestErrorsShowTheirLine(t *testing.T) {
+	const text = "version: 1\nhardware: {gpus: [{memory: 12, safty: 1}]}\nmodels: {}\nworkload: {}\npolicies: []\n"
+	got := parseError(t, text)
+	want := `bad.yaml:2:28: hardware.gpus[0].memory is "12" without a unit; expected an amount of memory with its unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB), like 4.5GB
+  hardware: {gpus: [{memory: 12, safty: 1}]}
+                             ^
+bad.yaml:2:32: unknown key "safty" in hardware.gpus[0]; did you mean "safety"?
+  hardware: {gpus: [{memory: 12, safty: 1}]}
+                                 ^
+`
+	if !strings.HasPrefix(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	t.Log("\n" + err.Error())
 }

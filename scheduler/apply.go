@@ -673,7 +673,7 @@ func (c *Core) applyDevice(ev *Event) error {
 		if ev.Value < 0 {
 			return c.factError(ev, "a negative amount of memory")
 		}
-		dev.foreign = Bytes(ev.Value)
+		dev.foreign = min(Bytes(ev.Value), dev.budget) // more takes nothing more
 	case DeviceUp:
 		dev.up = true
 	case DeviceDown:

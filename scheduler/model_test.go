@@ -409,7 +409,7 @@ func (m *model) fact(ev scheduler.Event) {
 	case scheduler.DeviceDown:
 		m.loseDevice(m.devices[ev.Device])
 	case scheduler.MemoryObserved:
-		m.devices[ev.Device].foreign = scheduler.Bytes(ev.Value)
+		m.devices[ev.Device].foreign = min(scheduler.Bytes(ev.Value), m.cfg.Devices[ev.Device].Budget)
 	case scheduler.TimerFired:
 		if ev.ID == scheduler.TimerPolicy {
 			m.timer = scheduler.Never

@@ -41,6 +41,7 @@ func (a *app) writeTemplates(dir, only string, names []string) error {
 		return err
 	}
 	found := false
+	written := map[string]bool{} // templates may share a file
 	for _, t := range experiment.Templates() {
 		if only != "" && t.Name != only {
 			continue
@@ -48,6 +49,10 @@ func (a *app) writeTemplates(dir, only string, names []string) error {
 		found = true
 		for _, f := range t.Files {
 			path := filepath.Join(dir, f.Name)
+			if written[f.Name] {
+				continue
+			}
+			written[f.Name] = true
 			if err := writeNew(path, f.Data); err != nil {
 				return err
 			}

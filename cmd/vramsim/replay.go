@@ -106,6 +106,7 @@ func (a *app) verifyLog(path string, known *rundir.Log) (events int64, note stri
 	if err != nil {
 		return 0, "", err
 	}
+	cfg[0].Checked = true // every invariant, after each step
 	decisions, err := scheduler.NewDecisionReplay(cfg[0])
 	if err != nil {
 		return 0, "", err
@@ -127,9 +128,6 @@ func (a *app) verifyLog(path string, known *rundir.Log) (events int64, note stri
 			if err := replay.Append(batch); err != nil {
 				return events, "", &exitError{code: exitInvariant, err: err}
 			}
-		}
-		if err := states.Core.Check(); err != nil {
-			return events, "", err
 		}
 	}
 	status := r.Status()

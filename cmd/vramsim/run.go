@@ -77,6 +77,13 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 	if err != nil {
 		return err
 	}
+	if dir != nil { // a quick run stays one
+		m, err := dir.Manifest()
+		if err != nil {
+			return err
+		}
+		exp.Quick = exp.Quick || m.NotForCiting
+	}
 	warnings := a.announce(exp)
 	if out.dryRun {
 		return a.describe(exp)

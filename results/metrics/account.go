@@ -61,9 +61,7 @@ type share struct {
 func (f *Fold) spend(s *share, from scheduler.Time) {
 	to := f.now
 	s.whole.add(int64(to-from), f.ended)
-	if s.whole.tail -= int64(max(0, f.lastEnd-from)); s.whole.tail < 0 {
-		s.whole.tail = 0
-	}
+	s.whole.tail -= int64(max(0, f.lastEnd-from))
 	if from = max(from, f.cfg.Warmup); from >= to {
 		return
 	}

@@ -501,9 +501,9 @@ func (f *Fold) dispatch(ev *scheduler.Event) error {
 	case it.model != ev.Model:
 		return f.fault(ev, "the item is of another model")
 	}
+	f.started(it)
 	f.ranks.waiting.remove(it.rank.all)
 	f.models[it.model].ranks.waiting.remove(it.rank.own)
-	f.started(it)
 	it.state, it.next = running, -1
 	if f.staged < 0 {
 		f.staged = ev.ID

@@ -118,36 +118,47 @@ const smallBucket = 1 << 15
 // that hold the percentiles.
 func (d *digest) select4(all values) (q [len(percentiles)]float64) {
 	marks := make([]uint8, buckets)
-	var found [len(percentiles)][]int64
+	var found [len(percentiles)]bucket
 	for i, p := range percentiles {
 		b, _ := d.find(rank(p, d.n))
-		if low, high := bucketRange(b); low < high && d.counts[b] <= smallBucket && marks[b] == 0 {
+		if marks[b] == 0 {
 			marks[b] = uint8(i + 1)
-			found[i] = make([]int64, 0, d.counts[b])
+			found[i] = bucket{low: math.MaxInt64, values: make([]int64, 0, min(d.counts[b], smallBucket))}
 		}
 	}
-	if slices.Max(marks) > 0 {
-		all(func(vs []int64) {
-			for _, v := range vs {
-				if m := marks[bucketOf(v)]; m > 0 {
-					found[m-1] = append(found[m-1], v)
-				}
+	all(func(vs []int64) {
+		for _, v := range vs {
+			if m := marks[bucketOf(v)]; m > 0 {
+				found[m-1].add(v)
 			}
-		})
-	}
+		}
+	})
 	for i := range found {
-		slices.Sort(found[i])
+		slices.Sort(found[i].values)
 	}
 	for i, p := range percentiles {
 		b, below := d.find(rank(p, d.n))
-		low, high := bucketRange(b)
-		if m := marks[b]; m > 0 {
-			q[i] = float64(found[m-1][rank(p, d.n)-below-1])
+		f, k := &found[marks[b]-1], rank(p, d.n)-below
+		if d.counts[b] <= smallBucket {
+			q[i] = float64(f.values[k-1])
 		} else {
-			q[i] = float64(narrow(all, low, high, rank(p, d.n)-below))
+			q[i] = float64(narrow(all, f.low, f.high, k))
 		}
 	}
 	return q
+}
+
+// bucket is what is known of the values of one bucket.
+type bucket struct {
+	low, high int64
+	values    []int64 // the first smallBucket of them
+}
+
+func (b *bucket) add(v int64) {
+	b.low, b.high = min(b.low, v), max(b.high, v)
+	if len(b.values) < smallBucket {
+		b.values = append(b.values, v)
+	}
 }
 
 // narrow returns the k-th smallest of the values between low and high, by

@@ -99,12 +99,7 @@ func (c *closed) closeItems() {
 			}
 		}
 	}
-	id := func(it *item) int64 { return it.rank.all }
-	starts := map[int64]scheduler.Time{} // by rank, which items know
-	for i, at := range started {
-		starts[id(c.items.at(i))] = at
-	}
-	c.items.each(func(it *item) {
+	c.items.each(func(id int64, it *item) {
 		if !it.counted {
 			return
 		}
@@ -117,7 +112,7 @@ func (c *closed) closeItems() {
 		case waiting:
 			left[wait] = append(left[wait], int64(c.now-it.ready))
 		case running:
-			at, ok := starts[id(it)]
+			at, ok := started[id]
 			if !ok { // its batch has not begun
 				at = c.now
 			}

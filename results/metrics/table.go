@@ -86,13 +86,14 @@ func (t *itemTable) trim() {
 }
 
 // each calls f for every item in flight, in the order of ids.
-func (t *itemTable) each(f func(*item)) {
-	for _, pg := range t.pages {
+func (t *itemTable) each(f func(id int64, it *item)) {
+	for p, pg := range t.pages {
 		if pg == nil {
 			continue
 		}
 		for live := pg.live; live != 0; live &= live - 1 {
-			f(&pg.items[bits.TrailingZeros64(live)])
+			i := bits.TrailingZeros64(live)
+			f((t.first+int64(p))<<pageBits+int64(i), &pg.items[i])
 		}
 	}
 }

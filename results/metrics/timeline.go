@@ -120,11 +120,8 @@ func (r *recorder) leave(d scheduler.DeviceID, m scheduler.ModelID, at scheduler
 func (r *recorder) reserve(d scheduler.DeviceID, at scheduler.Time, bytes scheduler.Bytes) {
 	t := &r.tracks[d]
 	if last := &t.Reserved[len(t.Reserved)-1]; last.At == at {
-		last.Bytes = max(last.Bytes, bytes) // a peak of no length still shows
-		if last.Bytes == bytes || len(t.Reserved) == 1 {
-			last.Bytes = bytes
-			return
-		}
+		last.Bytes = bytes
+		return
 	}
 	t.Reserved = append(t.Reserved, Step{At: at, Bytes: bytes})
 	if r.steps++; r.steps > 2*maxSpans {

@@ -122,17 +122,17 @@ func hashOrderTies(t *testing.T) {
 func loadTimesUnused(t *testing.T) {
 	models := ones(abc())
 	models[0].Load = [scheduler.Tiers]scheduler.Time{1000 * sec, 1000 * sec}
-	// a has one item more; both are due far away, a's load apart.
-	items := []arrival{{deadline: 5000 * sec}, {deadline: 5000 * sec}, {model: 1, deadline: 200 * sec}}
+	// b has more items and the earlier deadline, but a's load must begin first.
+	items := []arrival{{deadline: 1100 * sec}, {model: 1, deadline: 200 * sec}, {model: 1, deadline: 200 * sec}}
 	first := func(name string) scheduler.ModelID {
 		s := scenario{models: models, devices: gpu(4), items: items, spec: use(name)}
 		return s.run(t).batches[0].model
 	}
-	if m := first("seed"); m != 0 {
+	if m := first("seed"); m != 1 {
 		t.Errorf("seed weighed the load: model %d", m)
 	}
-	if m := first("edf-setup"); m != 1 {
-		t.Errorf("edf-setup loaded for 1000 s first")
+	if m := first("edf-setup"); m != 0 {
+		t.Errorf("edf-setup chose model %d although the load of 0 takes 1000 s", m)
 	}
 	p := newPort()
 	p.loads["clap"], p.loads["qwen3"] = time.Hour, time.Second
@@ -229,6 +229,24 @@ func semaphoreOnTotal(t *testing.T) {
 	}
 	if n := over(use("semaphore")); n != 1 {
 		t.Errorf("semaphore noted %d refusals, want 1", n)
+	}
+	// Asked again while it waits, and with a batch that takes longer than
+	// declared, it notes the refusal once.
+	s := scenario{models: models, devices: device, items: append(burst(0, "AB"), burst(3*sec, "AA")...), spec: use("semaphore"), truth: slices.Clone(models)}
+	s.truth[0].Batch.PerItem = 30 * sec
+	notes := 0
+	for _, ev := range s.run(t).events {
+		if ev.Kind == scheduler.Note && ev.At < 31*sec {
+			notes++
+		}
+	}
+	if notes != 1 {
+		t.Errorf("semaphore noted one refusal %d times", notes)
+	}
+	// Permits that are not to be had are no refusal by the ledger.
+	models[1].Bytes = 6500 * scheduler.MB
+	if n := over(use("semaphore")); n != 0 {
+		t.Errorf("semaphore noted %d refusals while it waited for permits", n)
 	}
 	if n := over(use("sticky")); n != 0 {
 		t.Errorf("sticky noted %d refusals", n)

@@ -47,11 +47,15 @@ func TestOrderOfBatches(t *testing.T) {
 		{"polling limited to two batches", policies.Spec{Use: "polling", Visit: axis("limited", "batches", 2)}, 4, ones(abc()), burst(0, "AAABB"), "AABBA"},
 		{"polling limited to three items cuts batches", policies.Spec{Use: "polling", Visit: axis("limited", "items", 3)}, 4, abc(), burst(0, "AAAAAB"), "A3BA2"},
 		{"polling timed", policies.Spec{Use: "polling", Visit: axis("timed", "quantum", "1.5s")}, 4, ones(abc()), burst(0, "AAABB"), "AABBA"},
-		{"polling gated leaves newcomers", policies.Spec{Use: "polling", Visit: axis("gated")}, 4, ones(abc()), append(burst(0, "AAB"), burst(5500*scheduler.Millisecond, "A")...), "AABA"},
-		{"polling exhaustive takes them along", use("polling"), 4, ones(abc()), append(burst(0, "AAB"), burst(5500*scheduler.Millisecond, "A")...), "AAAB"},
+		{"polling gated leaves newcomers", policies.Spec{Use: "polling", Visit: axis("gated")}, 4, ones(abc()), append(burst(0, "AAB"), burst(5500*ms, "A")...), "AABA"},
+		{"polling exhaustive takes them along", use("polling"), 4, ones(abc()), append(burst(0, "AAB"), burst(5500*ms, "A")...), "AAAB"},
 		{"priority", use("priority"), 4, ones(abc()), later(arrival{model: 0}, arrival{model: 1, priority: 5}, arrival{model: 0}, arrival{model: 1}), "BAAB"},
 		{"edf-setup", use("edf-setup"), 4, ones(abc()), later(arrival{model: 0, deadline: 100 * sec}, arrival{model: 1, deadline: 40 * sec}, arrival{model: 1}), "BBA"},
 		{"accumulate", policies.Spec{Use: "fifo", Batch: axis("accumulate", "items", 3, "timeout", "60s")}, 4, abc(), append(burst(0, "A"), append(burst(10*sec, "A"), burst(20*sec, "AA")...)...), "A4"},
+		{"seed freezes its batch before the load", use("seed"), 4, abc(), append(burst(0, "A"), burst(2*sec, "AAA")...), "AA3"},
+		{"edf-setup stays", use("edf-setup", "fill", false, "h", "0s"), 8, ones(abc()), later(arrival{model: 1, deadline: 50 * sec}, arrival{model: 1, deadline: 60 * sec}, arrival{deadline: 65 * sec}), "BBA"},
+		{"edf-setup leaves for less", use("edf-setup", "fill", false, "h", "2s"), 8, ones(abc()), later(arrival{model: 1, deadline: 50 * sec}, arrival{model: 1, deadline: 90 * sec}, arrival{deadline: 65 * sec}), "BAB"},
+		{"edf-setup stays for h", use("edf-setup", "fill", false, "h", "30s"), 8, ones(abc()), later(arrival{model: 1, deadline: 50 * sec}, arrival{model: 1, deadline: 90 * sec}, arrival{deadline: 65 * sec}), "BBA"},
 		{"delay prefers a size", policies.Spec{Use: "fifo", Batch: axis("delay", "wait", "30s", "prefer", []any{int64(2), int64(4)})}, 4, abc(), append(burst(0, "AAA"), burst(20*sec, "AA")...), "A4A"},
 		{"slo-largest", policies.Spec{Use: "fifo", Batch: axis("slo-largest")}, 4, abc(), later(arrival{model: 0, deadline: 8 * sec}, arrival{model: 0}, arrival{model: 0}, arrival{model: 0}, arrival{model: 0}), "A3A2"},
 		{"order deadline", policies.Spec{Use: "fifo", Order: axis("deadline")}, 4, ones(abc()), later(arrival{model: 0, deadline: 90 * sec}, arrival{model: 0, deadline: 80 * sec}, arrival{model: 0}), "AAA"},
@@ -112,7 +116,7 @@ func TestLoadsOfReferenceStrings(t *testing.T) {
 			if c.sizes != nil && i < len(c.sizes) {
 				size = c.sizes[i]
 			}
-			s.models = append(s.models, model(string(rune('a'+i)), size, 10*scheduler.Millisecond, 1, scheduler.Millisecond, 0))
+			s.models = append(s.models, model(string(rune('a'+i)), size, 10*ms, 1, ms, 0))
 		}
 		for i, m := range c.seq {
 			s.items = append(s.items, arrival{at: scheduler.Time(i) * sec, model: scheduler.ModelID(m)})
@@ -205,7 +209,7 @@ func TestArrivalDuringTTLEviction(t *testing.T) {
 
 func TestVisitsThatWait(t *testing.T) {
 	// A's visit ends at 6 s; B is there from 5.5 s; A's next item comes at 7 s.
-	items := append(burst(0, "A"), append(burst(5500*scheduler.Millisecond, "B"), burst(7*sec, "A")...)...)
+	items := append(burst(0, "A"), append(burst(5500*ms, "B"), burst(7*sec, "A")...)...)
 	for _, c := range []struct {
 		visit policies.Axis
 		use   string
@@ -259,7 +263,7 @@ func TestMaxWait(t *testing.T) {
 
 // A forced visit serves what was ready when it opened, or one batch.
 func TestForcedVisits(t *testing.T) {
-	items := append(burst(0, "AAAAAAAAAABBB"), burst(15500*scheduler.Millisecond, "BB")...)
+	items := append(burst(0, "AAAAAAAAAABBB"), burst(15500*ms, "BB")...)
 	for _, c := range []struct {
 		gated bool
 		want  string
@@ -271,9 +275,76 @@ func TestForcedVisits(t *testing.T) {
 	}
 }
 
+// Of several that waited too long the longest waiting one is first.
+func TestUrgentOldestFirst(t *testing.T) {
+	items := append(burst(0, "AAAAAAAAAAAAAAAAAAAA"), append(burst(sec, "C"), burst(2*sec, "B")...)...)
+	s := scenario{models: ones(abc()), devices: gpu(4), items: items, spec: use("max-wait", "wait", "10s")}
+	if o := s.run(t); o.firstOf(2) > o.firstOf(1) {
+		t.Errorf("b ran at %v, before c at %v", o.firstOf(1), o.firstOf(2))
+	}
+}
+
+// A batcher that waits gives way to what becomes urgent meanwhile.
+func TestUrgentWhileTheBatcherWaits(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(9*sec, "A"), burst(10*sec, "B")...)...),
+		spec: policies.Spec{Use: "max-wait", Params: map[string]any{"wait": "20s"}, Batch: axis("accumulate", "items", 3, "timeout", "60s")}}
+	o := s.run(t)
+	loaded := scheduler.Time(0)
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.LoadStarted && ev.Model == 1 {
+			loaded = ev.At
+		}
+	}
+	if loaded != 30*sec+1 {
+		t.Errorf("b was loaded at %v, want right after its 20s", loaded)
+	}
+}
+
+func TestAccumulateNoMoreThanABatch(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: burst(0, "AAAAAAAA"), spec: policies.Spec{Use: "fifo", Batch: axis("accumulate", "items", 10, "timeout", "60s")}}
+	if o := s.run(t); o.batches[0].at != 5*sec {
+		t.Errorf("a full batch of 8 started at %v", o.batches[0].at)
+	}
+}
+
+// What was loaded is served first, whatever ran or arrived meanwhile.
+func TestTargetIsServedFirst(t *testing.T) {
+	items := append(burst(0, "A"), append(burst(5500*ms, "ABB"), burst(8*sec, "AAAAAAAAA")...)...)
+	s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: use("longest")}
+	if o := s.run(t); o.firstOf(1) != 11*sec {
+		t.Errorf("b was loaded at 11s and ran at %v", o.firstOf(1))
+	}
+	// The same after a device was lost in the middle of a claim.
+	s = scenario{models: ones(abc()), devices: gpu(4), spec: use("longest"), items: append(burst(0, "A"), append(burst(5500*ms, "BB"), burst(22*sec, "AAAAA")...)...),
+		facts: []scheduler.Event{{At: 7 * sec, Kind: scheduler.DeviceDown}, {At: 20 * sec, Kind: scheduler.DeviceUp}}}
+	s.models[0].Unload = 3 * sec
+	if o := s.run(t); o.firstOf(1) != 25*sec {
+		t.Errorf("b was loaded at 25s and ran at %v", o.firstOf(1))
+	}
+}
+
+// A model that was loaded and waits for its batch is no victim.
+func TestTargetIsNoVictim(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: burst(0, "A"), horizon: 10 * sec, spec: policies.Spec{Use: "fifo", Batch: axis("accumulate", "items", 5, "timeout", "60s")}}
+	cfg, built := s.config(t)
+	core, err := scheduler.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := scheduler.Drive(t.Context(), core, newWorld(&s)); err != nil {
+		t.Fatal(err)
+	}
+	if v := core.View(); v.State(0, 0) != scheduler.Resident || !v.Evictable(0, 0) {
+		t.Fatal("a is not resident and idle")
+	}
+	if m, ok := built.Evictor.Victim(core.View(), 0, 1, 1); ok {
+		t.Errorf("model %d is offered", m)
+	}
+}
+
 func TestFill(t *testing.T) {
 	// A is resident with work; C is loaded beside it: A runs meanwhile.
-	items := append(burst(0, "A"), burst(5500*scheduler.Millisecond, "BAAA")...)
+	items := append(burst(0, "A"), burst(5500*ms, "BAAA")...)
 	for _, fill := range []bool{true, false} {
 		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: use("fifo", "fill", fill)}
 		o := s.run(t)
@@ -294,14 +365,53 @@ func TestNoFillWhileWaitingForTheBusy(t *testing.T) {
 	if o := s.run(t); o.order() != "AAABA" {
 		t.Errorf("%s, want AAABA", o.order())
 	}
+	// The same where a limit, not memory, keeps b out.
+	s = scenario{models: ones(abc()), devices: gpu(12), spec: policies.Spec{Use: "fifo", Params: map[string]any{"fill": true}, Evict: axis("single")},
+		items: []arrival{{work: 10e6}, {at: 6 * sec, model: 1}, {at: 7 * sec}}}
+	s.devices[0].Slots = 2
+	if o := s.run(t); o.order() != "ABA" {
+		t.Errorf("%s, want ABA", o.order())
+	}
+}
+
+// What the prefetcher loads must not stand in the way of a model that waits,
+// to be evicted and loaded again for ever.
+func TestPrefetchKeepsOutOfTheWay(t *testing.T) {
+	s := scenario{models: []scheduler.Model{model("a", 1, ms, 1, 0, sec), model("k", 5, sec, 1, 0, sec), model("m", 8, sec, 1, 0, sec)}, devices: gpu(12),
+		items: []arrival{{model: 1, work: 30e6}, {model: 0, after: []int{0}}, {at: 5 * sec, model: 2}},
+		spec:  policies.Spec{Use: "fifo", Evict: axis("groups", "exclusive", false), Prefetch: axis("dag")}}
+	s.models[0].Group, s.models[2].Group = "x", "x"
+	s.devices[0].Slots = 2
+	if o := s.run(t); o.loads > 4 {
+		t.Errorf("%d loads of three models", o.loads)
+	}
+}
+
+// The seed keeps to the model for which it evicted.
+func TestSeedKeepsItsChoice(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(5500*ms, "B"), burst(7*sec, "CC")...)...), spec: use("seed")}
+	s.models[0].Unload = 3 * sec
+	if o := s.run(t); o.order() != "ABC2" {
+		t.Errorf("%s, want ABC2", o.order())
+	}
+}
+
+// With one model at a time the next comes when the last has left, though both
+// would fit.
+func TestSingleWaitsForTheEviction(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(12), items: append(burst(0, "A"), burst(sec, "B")...), spec: policies.Spec{Use: "sticky", Evict: axis("single")}}
+	s.models[0].Unload = 3 * sec
+	if o := s.run(t); o.firstOf(1) != 14*sec {
+		t.Errorf("b ran at %v, want 14s", o.firstOf(1))
+	}
 }
 
 func TestPrefetch(t *testing.T) {
-	items := append(burst(0, "AAAA"), burst(5500*scheduler.Millisecond, "B")...)
+	items := append(burst(0, "AAAA"), burst(5500*ms, "B")...)
 	for _, c := range []struct {
 		prefetch string
 		end      scheduler.Time
-	}{{"none", 15 * sec}, {"next", 11500 * scheduler.Millisecond}} {
+	}{{"none", 15 * sec}, {"next", 11500 * ms}} {
 		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Prefetch: axis(c.prefetch)}}
 		if o := s.run(t); o.end != c.end || o.loads != 2 {
 			t.Errorf("prefetch %s: end %v after %d loads, want %v after 2", c.prefetch, o.end, o.loads, c.end)
@@ -319,7 +429,7 @@ func TestAdmit(t *testing.T) {
 	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{3, 2, 6, 5}) {
 		t.Errorf("queue-cap rejected %v", o.rejected)
 	}
-	items := []arrival{{deadline: 5 * sec}, {deadline: 7 * sec}, {deadline: 6500 * scheduler.Millisecond}, {}}
+	items := []arrival{{deadline: 5 * sec}, {deadline: 7 * sec}, {deadline: 6500 * ms}, {}}
 	s = scenario{models: ones(abc()), devices: gpu(4), items: items, spec: policies.Spec{Use: "sticky", Admit: axis("deadline")}}
 	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{0, 2}) {
 		t.Errorf("deadline rejected %v", o.rejected)
@@ -393,6 +503,22 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// Waits double for batches too.
+func TestBackoffOfBatches(t *testing.T) {
+	failures := 2
+	s := scenario{models: abc(), devices: gpu(4), items: burst(0, "A"), spec: use("sticky", "backoff", "3s"), failed: func(ev scheduler.Event) bool {
+		if ev.Kind != scheduler.BatchStarted {
+			return false
+		}
+		failures--
+		return failures >= 0
+	}}
+	// 5+1 fails, +3 = 9, 10 fails, +6 = 16.
+	if o := s.run(t); o.end != 17*sec {
+		t.Errorf("end %v, want 17s", o.end)
+	}
+}
+
 // Polling of theory goes round for ever, paying for empty queues too.
 func TestPollingOfTheory(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(4), items: burst(7*sec, "B"), horizon: 60 * sec,
@@ -430,12 +556,22 @@ func TestPlacement(t *testing.T) {
 	}
 }
 
+// Of two devices on which b could start as soon, the one with room takes it.
+func TestAffinityPrefersRoom(t *testing.T) {
+	two := append(gpu(4), gpu(4)...)
+	two[1].Name = "gpu1"
+	s := scenario{models: abc(), devices: two, items: append(burst(0, "A"), burst(20*sec, "B")...), spec: use("sticky")}
+	if o := s.run(t); o.evicts != 0 || o.batches[1].device != 1 {
+		t.Errorf("b ran on device %d after %d evictions", o.batches[1].device, o.evicts)
+	}
+}
+
 func TestLostDevice(t *testing.T) {
 	two := append(gpu(4), gpu(4)...)
 	two[1].Name = "gpu1"
 	for _, name := range policies.Builtin().Policies() {
 		s := scenario{models: abc(), devices: two, items: burst(0, "ABCABCAB"), spec: use(name),
-			facts: []scheduler.Event{{At: 5500 * scheduler.Millisecond, Kind: scheduler.DeviceDown}, {At: 30 * sec, Kind: scheduler.DeviceUp}}}
+			facts: []scheduler.Event{{At: 5500 * ms, Kind: scheduler.DeviceDown}, {At: 30 * sec, Kind: scheduler.DeviceUp}}}
 		if o := s.run(t); o.counts.Done != 8 {
 			t.Errorf("%s: %d of 8 items done", name, o.counts.Done)
 		}

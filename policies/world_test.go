@@ -36,6 +36,7 @@ type scenario struct {
 	failed  func(start scheduler.Event) bool // which loads and batches fail
 	policy  func() scheduler.Policy          // instead of spec
 	facts   []scheduler.Event                // besides: devices lost, memory observed
+	truth   []scheduler.Model                // durations other than the declared
 }
 
 // model returns a model of gb gigabytes that loads in load seconds and takes
@@ -156,6 +157,9 @@ func (w *world) plan() {
 
 func (w *world) Start(ev scheduler.Event) error {
 	m := &w.s.models[max(ev.Model, 0)]
+	if w.s.truth != nil {
+		m = &w.s.truth[max(ev.Model, 0)]
+	}
 	end := scheduler.Event{ID: ev.ID, Model: ev.Model, Device: ev.Device}
 	switch ev.Kind {
 	case scheduler.MemberDispatched:

@@ -76,11 +76,10 @@ func constants(c *Cost) fixedTimes {
 
 // constant returns the value of a distribution that has only one, -1 for others.
 func constant(d random.Dist) scheduler.Time {
-	const tail = 1.0 / (1 << 52)
-	if lo, hi := d.Quantile(tail), d.Quantile(1-tail); lo != hi {
-		return -1
+	if v, ok := random.Fixed(d); ok {
+		return scheduler.Time(random.Round(v))
 	}
-	return drawn(d, 0.5)
+	return -1
 }
 
 // LoadTruth returns the true duration of a model's ordinal-th load, as a World

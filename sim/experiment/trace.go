@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -39,7 +40,7 @@ func (t *tables) traceTables() {
 			{name: "models", is: either("a file or {names: {old: new}}", aText, t.remap), doc: "Which model of the catalogue each model of the trace is."},
 			{name: "rate", is: aText, doc: "Factor that arrivals are sped up by, like 2x."},
 			{name: "limit", is: anInt, doc: "How many items are read."},
-		}, formatKeys()...)...)
+		}, t.formatKeys()...)...)
 }
 
 // trace reads the trace of a workload: a path, or a mapping.
@@ -76,6 +77,13 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 		opt.Limit = f.integer("limit", 1, math.MaxInt64)
 	}
 	format := f.word("format")
+	if format == "native" {
+		for _, k := range d.tables.formatKeys() {
+			if v := n.child(k.name); v != nil {
+				d.errorf(v.at, "%s.%s does not belong to a native trace", path, k.name)
+			}
+		}
+	}
 	file, p := f.get("file")
 	if file == nil || d.errs.Total > before {
 		return nil
@@ -97,8 +105,19 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 		return nil
 	}
 	t.check(d, file)
+	if _, last := t.trace.Span(); d.warmupOf(w) > last {
+		d.errorf(w.n.child("warmup").at, "%s.warmup is %v, after the last arrival at %v; nothing would be measured", w.path, d.warmupOf(w), last)
+	}
 	t.rates, _ = t.trace.OfferedRates(t.catalogue, t.rename)
 	return t
+}
+
+// warmupOf returns the warm-up of a workload that has been read so far.
+func (d *decoder) warmupOf(w *fields) scheduler.Time {
+	if !w.given("warmup") {
+		return 0
+	}
+	return w.time("warmup")
 }
 
 func (d *decoder) factor(n *node, path string) workloads.Factor {
@@ -136,15 +155,20 @@ func (d *decoder) openTrace(f *fields, n *node, path, format string, opt workloa
 	}
 	t, err := d.readTrace(f, shown, resolved, format, opt)
 	if err != nil {
-		d.foreign(n, path, err)
+		if err != errReported {
+			d.foreign(n, path, err)
+		}
 		return nil
 	}
 	return t
 }
 
+// errReported stands for errors that have been added already.
+var errReported = errors.New("reported")
+
 // readTrace opens a native trace in place and converts others.
 func (d *decoder) readTrace(f *fields, shown, path, format string, opt workloads.TraceOptions) (*workloads.Trace, error) {
-	key := strings.Join([]string{path, format, opt.Rate.String(), flow(f.n)}, "\x00")
+	key := strings.Join([]string{path, flow(f.n), strconv.FormatUint(d.seedOf, 10)}, "\x00")
 	if t := d.files.traces[key]; t != nil {
 		return t, nil
 	}
@@ -153,7 +177,7 @@ func (d *decoder) readTrace(f *fields, shown, path, format string, opt workloads
 	if format == "native" {
 		t, err = workloads.Open(shown, func() (io.ReadCloser, error) { return os.Open(path) }, opt)
 	} else {
-		t, err = d.importTrace(f, shown, path, format, opt)
+		t, err = d.importTrace(f, path, format, opt)
 	}
 	if err == nil {
 		d.files.traces[key] = t

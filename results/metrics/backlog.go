@@ -83,11 +83,13 @@ func (b *backlog) between(from, to scheduler.Time) growth {
 	return g
 }
 
-// Rules of instability: over the last half of the window, and over the whole,
-// the rise of the backlog must be more than a walk without drift shows once
-// in a thousand, and amount to something.
+// Rules of instability: the backlog rises in the last half of the window, by a
+// number of items that amounts to something, and the rises of the half and of
+// the whole together are more than a walk without drift shows once in a
+// thousand.
 const (
-	growthLimit  = 3.0
+	halfLimit    = 1.0
+	jointLimit   = 5.5 // of two correlated normal variables
 	growthItems  = 5.0
 	growthPoints = 16
 )
@@ -96,7 +98,6 @@ const (
 // window, and how fast.
 func (b *backlog) unstable(from, to scheduler.Time) (slope float64, grows bool) {
 	half, whole := b.between(from+(to-from)/2, to), b.between(from, to)
-	grows = half.points >= growthPoints && half.t > growthLimit && half.rise >= growthItems &&
-		whole.t > growthLimit && whole.rise > half.rise
+	grows = half.points >= growthPoints && half.rise >= growthItems && half.t > halfLimit && half.t+whole.t > jointLimit
 	return half.slope, grows
 }

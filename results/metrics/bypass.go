@@ -10,7 +10,8 @@ const blockBits = 12
 
 type block struct {
 	words [1 << (blockBits - 6)]uint64
-	n     int64 // bits set
+	used  uint64 // which words are not 0
+	n     int64  // bits set
 }
 
 // rankSet is a set of numbers that are mostly added in ascending order and
@@ -29,7 +30,9 @@ func (s *rankSet) add(r int64) {
 		b = s.cover(b)
 	}
 	blk := s.blocks[b]
-	blk.words[r>>6&(1<<(blockBits-6)-1)] |= 1 << (r & 63)
+	w := r >> 6 & (1<<(blockBits-6) - 1)
+	blk.words[w] |= 1 << (r & 63)
+	blk.used |= 1 << w
 	blk.n++
 	s.n++
 }
@@ -65,7 +68,10 @@ func (s *rankSet) blank() *block {
 func (s *rankSet) remove(r int64) {
 	b := r>>blockBits - s.first
 	blk := s.blocks[b]
-	blk.words[r>>6&(1<<(blockBits-6)-1)] &^= 1 << (r & 63)
+	w := r >> 6 & (1<<(blockBits-6) - 1)
+	if blk.words[w] &^= 1 << (r & 63); blk.words[w] == 0 {
+		blk.used &^= 1 << w
+	}
 	blk.n--
 	s.n--
 	if blk.n == 0 && b == 0 && len(s.blocks) > 1 {
@@ -106,8 +112,8 @@ func (s *rankSet) above(r int64) int64 {
 	blk := s.blocks[b]
 	w := r >> 6 & (1<<(blockBits-6) - 1)
 	n := bits.OnesCount64(blk.words[w] &^ (2<<(r&63) - 1))
-	for _, word := range blk.words[w+1:] {
-		n += bits.OnesCount64(word)
+	for used := blk.used &^ (2<<w - 1); used != 0; used &= used - 1 {
+		n += bits.OnesCount64(blk.words[bits.TrailingZeros64(used)&63])
 	}
 	total := int64(n)
 	for _, blk := range s.blocks[b+1:] {
@@ -160,6 +166,7 @@ type stretch struct {
 	model   scheduler.ModelID // NoModel: nothing started since the last
 	first   place             // lowest of the members that count
 	some    bool              // there is such a member
+	readied int64             // items of other models that were ready by its last start
 	stamp   int64
 	tenants []int32 // with such members
 }
@@ -174,6 +181,7 @@ func (f *Fold) started(it *item) {
 		return
 	}
 	s := &f.stretch
+	s.readied = f.ranks.next - f.models[it.model].ranks.next
 	if !s.some || it.rank.all < s.first.all {
 		s.first, s.some = it.rank, true
 	}
@@ -209,9 +217,8 @@ func (f *Fold) endStretch() {
 // overtaken returns by how many items of other models the one at p was
 // overtaken, most if that is more.
 func (f *Fold) overtaken(model scheduler.ModelID, p place, most int64) int64 {
-	own := &f.models[model].ranks
-	if readied := (f.ranks.next - p.all) - (own.next - p.own); readied <= most {
-		return most
+	if f.stretch.readied-(p.all-p.own) <= most {
+		return most // not even as many became ready in between
 	}
-	return max(most, f.ranks.started(p.all)-own.started(p.own))
+	return max(most, f.ranks.started(p.all)-f.models[model].ranks.started(p.own))
 }

@@ -257,7 +257,15 @@ func TestQuantilesAreOrderStatistics(t *testing.T) {
 				all[i] = draw()
 				s.add(all[i], 0, all[i])
 			}
-			got, d := exact(func(f func([]int64)) { s.each(latency, nil, f) })
+			values := func(f func([]int64)) { s.each(latency, nil, f) }
+			d := newDigest()
+			d.look(values)
+			find, twice := d.finder(), d.finder()
+			gather(values, find, twice)
+			got := find.stat(values)
+			if twice.stat(values) != got {
+				t.Errorf("%s, n = %d: the second finder found something else", name, n)
+			}
 			slices.Sort(all)
 			for _, q := range []struct{ got, q float64 }{{got.P50, .5}, {got.P90, .9}, {got.P95, .95}, {got.P99, .99}, {got.Max, 1}} {
 				if want := order(all, q.q); q.got != want {
@@ -265,7 +273,7 @@ func TestQuantilesAreOrderStatistics(t *testing.T) {
 				}
 			}
 			checkCCDF(t, name, d.ccdf(), all)
-			rough := digestOf(func(f func([]int64)) { s.each(latency, nil, f) }).sketched()
+			rough := d.sketched()
 			for _, q := range []struct{ got, want float64 }{{rough.P50, got.P50}, {rough.P90, got.P90}, {rough.P95, got.P95}, {rough.P99, got.P99}} {
 				if math.Abs(q.got-q.want) > q.want/256+1e-15 {
 					t.Errorf("%s, n = %d: sketched %v, exact %v", name, n, q.got, q.want)

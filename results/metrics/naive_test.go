@@ -558,7 +558,7 @@ func compare(t *testing.T, what string, got, want *Result) {
 }
 
 func TestAgainstNaive(t *testing.T) {
-	streams := 1500
+	streams := 600
 	if testing.Short() {
 		streams = 150
 	}

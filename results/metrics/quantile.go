@@ -66,19 +66,32 @@ type digest struct {
 	counts []int64 // by bucket
 }
 
-func digestOf(all values) *digest {
-	d := &digest{counts: make([]int64, buckets)}
+func newDigest() *digest { return &digest{counts: make([]int64, buckets)} }
+
+// look counts all values.
+func (d *digest) look(all values) {
 	all(func(vs []int64) {
 		sum, largest := d.sum, d.max
+		counts := d.counts[:buckets]
 		for _, v := range vs {
 			sum.add(uint64(v))
 			largest = max(largest, v)
-			d.counts[bucketOf(v)]++
+			counts[bucketOf(v)]++
 		}
 		d.sum, d.max = sum, largest
 		d.n += int64(len(vs))
 	})
-	return d
+}
+
+// merge adds what another digest found.
+func (d *digest) merge(o *digest) {
+	d.n += o.n
+	d.max = max(d.max, o.max)
+	d.sum.high += o.sum.high
+	d.sum.add(o.sum.low)
+	for b, n := range o.counts {
+		d.counts[b] += n
+	}
 }
 
 func (d *digest) stat() Stat {
@@ -97,16 +110,6 @@ func (d *digest) find(k int64) (bucket int, below int64) {
 	panic("bug: fewer values than counted")
 }
 
-// exact returns the distribution of the values and a CCDF source.
-func exact(all values) (Stat, *digest) {
-	d := digestOf(all)
-	s := d.stat()
-	if d.n > 0 {
-		s.set(d.select4(all))
-	}
-	return s, d
-}
-
 func (s *Stat) set(q [len(percentiles)]float64) {
 	s.P50, s.P90, s.P95, s.P99 = q[0]/1e9, q[1]/1e9, q[2]/1e9, q[3]/1e9
 }
@@ -114,38 +117,77 @@ func (s *Stat) set(q [len(percentiles)]float64) {
 // smallBucket is how many values of a bucket are sorted at once.
 const smallBucket = 1 << 15
 
-// select4 looks at the values once more and gathers those of the buckets
-// that hold the percentiles.
-func (d *digest) select4(all values) (q [len(percentiles)]float64) {
-	marks := make([]uint8, buckets)
-	var found [len(percentiles)]bucket
+// finder gathers the values of the buckets that hold the percentiles of a
+// digest.
+type finder struct {
+	*digest
+	marks map[int]int // bucket to found
+	found [len(percentiles)]bucket
+}
+
+func (d *digest) finder() *finder {
+	f := &finder{digest: d, marks: map[int]int{}}
 	for i, p := range percentiles {
-		b, _ := d.find(rank(p, d.n))
-		if marks[b] == 0 {
-			marks[b] = uint8(i + 1)
-			found[i] = bucket{low: math.MaxInt64, values: make([]int64, 0, min(d.counts[b], smallBucket))}
+		if d.n == 0 {
+			break
 		}
+		b, _ := d.find(rank(p, d.n))
+		if _, ok := f.marks[b]; !ok {
+			f.marks[b] = i
+			f.found[i] = bucket{low: math.MaxInt64, values: make([]int64, 0, min(d.counts[b], smallBucket))}
+		}
+	}
+	return f
+}
+
+// gather looks at values for two finders at once.
+func gather(all values, part, total *finder) {
+	const shift = 4
+	var marks [buckets]uint8
+	for b, i := range part.marks {
+		marks[b] = uint8(i + 1)
+	}
+	for b, i := range total.marks {
+		marks[b] |= uint8(i+1) << shift
 	}
 	all(func(vs []int64) {
 		for _, v := range vs {
-			if m := marks[bucketOf(v)]; m > 0 {
-				found[m-1].add(v)
+			m := marks[bucketOf(v)]
+			if m == 0 {
+				continue
+			}
+			if i := m & (1<<shift - 1); i > 0 {
+				part.found[i-1].add(v)
+			}
+			if i := m >> shift; i > 0 {
+				total.found[i-1].add(v)
 			}
 		}
 	})
-	for i := range found {
-		slices.Sort(found[i].values)
+}
+
+// stat returns the distribution once its values were gathered; all is asked
+// again where too many of them share a bucket.
+func (f *finder) stat(all values) Stat {
+	s := f.digest.stat()
+	if f.n == 0 {
+		return s
 	}
+	for i := range f.found {
+		slices.Sort(f.found[i].values)
+	}
+	var q [len(percentiles)]float64
 	for i, p := range percentiles {
-		b, below := d.find(rank(p, d.n))
-		f, k := &found[marks[b]-1], rank(p, d.n)-below
-		if d.counts[b] <= smallBucket {
-			q[i] = float64(f.values[k-1])
+		b, below := f.find(rank(p, f.n))
+		held, k := &f.found[f.marks[b]], rank(p, f.n)-below
+		if f.counts[b] <= smallBucket {
+			q[i] = float64(held.values[k-1])
 		} else {
-			q[i] = float64(narrow(all, f.low, f.high, k))
+			q[i] = float64(narrow(all, held.low, held.high, k))
 		}
 	}
-	return q
+	s.set(q)
+	return s
 }
 
 // bucket is what is known of the values of one bucket.

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -40,18 +41,11 @@ func (f *Fold) Result() *Result {
 	c.closeItems()
 	from, to := c.windowEnds()
 	c.window = max(0, to-from)
-	r := c.total()
+	r := &Result{Distributions: map[string]Stat{}}
+	r.PerModel = c.perModel(r)
+	r.PerTenant = c.perTenant()
+	c.total(r)
 	r.Invalid = c.invalid(r, from, to)
-	r.PerModel = map[string]*Result{}
-	for m := range f.models {
-		r.PerModel[f.cfg.Models[m].Name] = c.ofModel(scheduler.ModelID(m))
-	}
-	if len(f.tenants) > 0 {
-		r.PerTenant = map[string]*Result{}
-		for i := range f.tenants {
-			r.PerTenant[f.tenantName(&f.tenants[i])] = c.ofTenant(&f.tenants[i])
-		}
-	}
 	if f.recorder != nil {
 		r.Timeline = f.recorder.timeline(f.cfg.Models, f.now)
 	}
@@ -141,44 +135,92 @@ func (c *closed) leftOf(cell *cell) *censored {
 	return l
 }
 
-// distribution describes one column of several cells.
-func (c *closed) distribution(cells []*cell, col column) (Stat, *digest) {
-	open := int64(0)
-	all := func(f func([]int64)) {
+// valuesOf returns one column of several cells, unfinished items included.
+func (c *closed) valuesOf(cells []*cell, col column) (all values, open int64) {
+	for _, cell := range cells {
+		if l := c.left[cell]; l != nil {
+			open += int64(len(l[col]))
+		}
+	}
+	return func(f func([]int64)) {
 		for _, cell := range cells {
 			cell.exact.each(col, c.scratch, f)
 			if l := c.left[cell]; l != nil {
 				f(l[col])
 			}
 		}
-	}
-	for _, cell := range cells {
-		if l := c.left[cell]; l != nil {
-			open += int64(len(l[col]))
-		}
-	}
-	var s Stat
-	var d *digest
-	if c.sketched {
-		d = digestOf(all)
-		for _, cell := range cells {
-			cell.sketches[col].addTo(d)
-		}
-		s = d.sketched()
-	} else {
-		s, d = exact(all)
-	}
-	s.Censored = open
-	return s, d
+	}, open
 }
 
-// items fills in what is known of the items of cells.
-func (c *closed) itemsOf(r *Result, cells []*cell) *digest {
-	var curve *digest
-	r.Distributions, r.Values = map[string]Stat{}, map[string]float64{}
-	r.Distributions[ItemLatency], curve = c.distribution(cells, latency)
-	r.Distributions[ItemWait], _ = c.distribution(cells, wait)
-	r.Distributions[ItemService], _ = c.distribution(cells, service)
+// distributions describes one column of groups of cells, and of all of them
+// together.
+func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, total Stat, sum *digest) {
+	parts = make([]Stat, len(groups))
+	digests := make([]*digest, len(groups))
+	sum = newDigest()
+	for i, cells := range groups {
+		digests[i] = newDigest()
+		all, open := c.valuesOf(cells, col)
+		digests[i].look(all)
+		if c.sketched {
+			for _, cell := range cells {
+				cell.sketches[col].addTo(digests[i])
+			}
+			parts[i] = digests[i].sketched()
+		}
+		parts[i].Censored = open
+		sum.merge(digests[i])
+	}
+	all, open := c.valuesOf(slices.Concat(groups...), col)
+	if c.sketched {
+		total = sum.sketched()
+	} else {
+		overall := sum.finder()
+		for i, cells := range groups {
+			part := digests[i].finder()
+			mine, open := c.valuesOf(cells, col)
+			gather(mine, part, overall)
+			parts[i] = part.stat(mine)
+			parts[i].Censored = open
+		}
+		total = overall.stat(all)
+	}
+	total.Censored = open
+	return parts, total, sum
+}
+
+// group is a part of the items that has a result of its own.
+type group struct {
+	cells  []*cell
+	result *Result
+}
+
+// latencies fills in the distributions of groups, and of all of them together
+// where total is not nil; it returns what is known of all latencies.
+func (c *closed) latencies(groups []group, total *Result) (curve *digest) {
+	cells := make([][]*cell, len(groups))
+	for i, g := range groups {
+		cells[i] = g.cells
+		g.result.Distributions = map[string]Stat{}
+	}
+	for col, name := range [...]string{latency: ItemLatency, wait: ItemWait, service: ItemService} {
+		parts, all, d := c.distributions(cells, column(col))
+		for i, g := range groups {
+			g.result.Distributions[name] = parts[i]
+		}
+		if total != nil {
+			total.Distributions[name] = all
+		}
+		if column(col) == latency {
+			curve = d
+		}
+	}
+	return curve
+}
+
+// itemsOf fills in the counts of the items of cells.
+func (c *closed) itemsOf(r *Result, cells []*cell) {
+	r.Values = map[string]float64{}
 	var arrived, due, met, left, inWindow int64
 	var ended [outcomes]int64
 	var last scheduler.Time
@@ -213,17 +255,21 @@ func (c *closed) itemsOf(r *Result, cells []*cell) *digest {
 	case c.end > 0:
 		v[Throughput] = float64(ended[completed]) / c.end.Seconds()
 	}
-	return curve
 }
 
-func (c *closed) total() *Result {
-	r := new(Result)
-	r.CCDF = c.itemsOf(r, c.cells).ccdf()
+// jobLatency fills in the latency of jobs, from their cells.
+func (c *closed) jobLatency(r *Result, cells []*cell) {
 	if c.jobCell == nil {
 		r.Distributions[JobLatency] = r.Distributions[ItemLatency]
-	} else {
-		r.Distributions[JobLatency], _ = c.distribution(c.jobCells, latency)
+		return
 	}
+	_, r.Distributions[JobLatency], _ = c.distributions([][]*cell{cells}, latency)
+}
+
+// total fills in what all models and devices together did.
+func (c *closed) total(r *Result) {
+	c.itemsOf(r, c.cells)
+	c.jobLatency(r, c.jobCells)
 	var sum model
 	var most, bypass int64
 	for d := range c.devices {
@@ -238,7 +284,6 @@ func (c *closed) total() *Result {
 	c.modelValues(r, &sum)
 	r.Values[PeakBytes] = float64(most)
 	c.deviceTimes(r)
-	return r
 }
 
 // add adds the final sums of another model.
@@ -252,39 +297,58 @@ func (m *model) add(o *model, c *closed) {
 	}
 }
 
-func (c *closed) ofModel(m scheduler.ModelID) *Result {
-	r := new(Result)
+// groupOf returns the items of one model.
+func (c *closed) groupOf(m scheduler.ModelID) group {
 	cells := []*cell{c.untagged[m]}
 	for i := range c.tenants {
 		if cell := c.tenants[i].cells[m]; cell != nil {
 			cells = append(cells, cell)
 		}
 	}
-	c.itemsOf(r, cells)
-	of := &c.models[m]
-	c.modelValues(r, of)
-	r.Values[PeakBytes] = float64(of.peak.at(c.ended, c.drained))
-	c.ratio(r, BusyRatio, c.inWindow(of.busy))
-	c.ratio(r, LoadingRatio, c.inWindow(of.loading))
-	return r
+	return group{cells: cells, result: new(Result)}
 }
 
-func (c *closed) ofTenant(t *tenant) *Result {
-	r := new(Result)
-	var cells []*cell
-	for _, cell := range t.cells {
-		if cell != nil {
-			cells = append(cells, cell)
+// perModel returns the results of all models, and fills in the distributions
+// and the curve of total.
+func (c *closed) perModel(total *Result) map[string]*Result {
+	parts, groups := map[string]*Result{}, make([]group, len(c.models))
+	for m := range groups {
+		groups[m] = c.groupOf(scheduler.ModelID(m))
+	}
+	total.CCDF = c.latencies(groups, total).ccdf()
+	for m, g := range groups {
+		r, of := g.result, &c.models[m]
+		c.itemsOf(r, g.cells)
+		c.modelValues(r, of)
+		r.Values[PeakBytes] = float64(of.peak.at(c.ended, c.drained))
+		c.ratio(r, BusyRatio, c.inWindow(of.busy))
+		c.ratio(r, LoadingRatio, c.inWindow(of.loading))
+		parts[c.cfg.Models[m].Name] = r
+	}
+	return parts
+}
+
+// perTenant returns the results of all tenants, nil if there are none.
+func (c *closed) perTenant() map[string]*Result {
+	if len(c.tenants) == 0 {
+		return nil
+	}
+	parts := map[string]*Result{}
+	for i := range c.tenants {
+		t := &c.tenants[i]
+		g := group{result: new(Result)}
+		for _, cell := range t.cells {
+			if cell != nil {
+				g.cells = append(g.cells, cell)
+			}
 		}
+		c.latencies([]group{g}, nil)
+		c.itemsOf(g.result, g.cells)
+		c.jobLatency(g.result, []*cell{t.jobs})
+		g.result.Values[MaxBypass] = float64(t.bypass)
+		parts[c.tenantName(t)] = g.result
 	}
-	c.itemsOf(r, cells)
-	if t.jobs == nil {
-		r.Distributions[JobLatency] = r.Distributions[ItemLatency]
-	} else {
-		r.Distributions[JobLatency], _ = c.distribution([]*cell{t.jobs}, latency)
-	}
-	r.Values[MaxBypass] = float64(t.bypass)
-	return r
+	return parts
 }
 
 // modelValues fills in what models do on devices.

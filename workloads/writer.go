@@ -76,6 +76,14 @@ func (w *Writer) Close() error {
 	return w.w.Flush()
 }
 
+// Check returns an *ItemError if the item cannot be written.
+func (item *Item) Check() error {
+	if what := item.invalid(0); what != "" {
+		return &ItemError{Item: item.ID, What: what}
+	}
+	return nil
+}
+
 // invalid returns what is wrong with an item that follows one at last.
 func (item *Item) invalid(last scheduler.Time) string {
 	for _, n := range []struct{ field, name string }{{"id", item.ID}, {"job", item.Job}, {"model", item.Model}, {"tenant", item.Tenant}} {

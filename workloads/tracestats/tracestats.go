@@ -51,7 +51,7 @@ func (f *Features) addAt(name string, window int, value float64) {
 // arrivals, the last too. H is (1+slope)/2 of ln idc on ln w.
 // From 48 hours on, of the hourly counts: diurnal_a1 the first harmonic of the
 // day, acf24h and acf1h, the largest and smallest mean hour of the day over
-// the mean.
+// the mean of those.
 //
 // With several models: K, the shares top1, top3 and top10, Neff = e^entropy,
 // Hnorm = entropy/ln K, gini, zipf_s the maximum likelihood exponent on ranks
@@ -166,9 +166,9 @@ func countFeatures(f *Features, times []scheduler.Time) {
 			mean, _ := moments(c)
 			f.addAt("pmr", w, slices.Max(c)/mean)
 		}
-		if w > 10 {
-			f.addAt("wcv", w, windowCV(times, scheduler.Time(w)*scheduler.Second))
-		}
+	}
+	for _, w := range []int{60, 600, 3600} {
+		f.addAt("wcv", w, windowCV(times, scheduler.Time(w)*scheduler.Second))
 	}
 	f.add("H", hurst(times))
 }
@@ -228,24 +228,28 @@ func dayFeatures(f *Features, times []scheduler.Time) {
 	}
 	c := counts(times, scheduler.Hour)
 	re, im, sum := 0.0, 0.0, 0.0
-	hours, days := make([]float64, 24), make([]float64, 24)
 	for h, v := range c {
 		sin, cos := math.Sincos(-2 * math.Pi * float64(h%24) / 24)
 		re, im, sum = re+v*cos, im+v*sin, sum+v
-		hours[h%24] += v
-		days[h%24]++
 	}
 	f.add("diurnal_a1", 2*math.Hypot(re, im)/sum)
 	f.add("acf24h", autocorrelation(c, 24))
 	f.add("acf1h", autocorrelation(c, 1))
-	for h := range hours {
-		hours[h] /= days[h]
+	hours := make([]float64, 24) // the mean count of each hour of the day
+	for h, v := range c {
+		hours[h%24] += v / float64((len(c)-h%24+23)/24)
 	}
-	mean := sum / float64(len(c))
+	mean, _ := moments(hours)
 	f.add("hour_max_mean", slices.Max(hours)/mean)
 	f.add("hour_min_mean", slices.Min(hours)/mean)
 }
 
+// autocorrelation divides the lagged products by the variance of the whole.
 func autocorrelation(x []float64, lag int) float64 {
-	return correlation(x[:len(x)-lag], x[lag:])
+	mean, variance := moments(x)
+	c := 0.0
+	for i := lag; i < len(x); i++ {
+		c += (x[i] - mean) * (x[i-lag] - mean) / float64(len(x))
+	}
+	return c / variance
 }

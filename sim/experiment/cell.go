@@ -27,8 +27,8 @@ type Cell struct {
 	Offered  []Offered
 	Warnings []string
 
-	index    int
-	tree     *node // resolved
+	tree     *node  // resolved
+	what     []byte // identity of all but seed and policies
 	seed     uint64
 	random   bool
 	hardware hardware
@@ -128,6 +128,7 @@ func (c *Cell) describe(swept []string) {
 			own = append(own, s)
 		}
 	}
+	c.what = c.identity("hardware", "models", "workload", "attempts", "faults")
 	c.ID = digest(c.identity(own...))
 	c.Workload = digest(append(c.identity("seed", "workload"), c.modelNames()...))
 	c.random = c.varies()

@@ -147,8 +147,6 @@ func wanted(s *shape) string {
 		return "an integer"
 	case numberShape:
 		return "a number"
-	case flagShape:
-		return "true or false"
 	case timeShape:
 		return "a length of time with its unit, like 1.5s"
 	case bytesShape:
@@ -196,14 +194,6 @@ func (f *fields) number(name string, ok func(float64) bool, want string) float64
 		return 0
 	}
 	return f.d.number(n, path, ok, want)
-}
-
-func (f *fields) flag(name string) bool {
-	n, path := f.get(name)
-	if n == nil {
-		return false
-	}
-	return f.d.flag(n, path)
 }
 
 // name reads a text that will be printed as a name.
@@ -340,14 +330,6 @@ func (d *decoder) number(n *node, path string, ok func(float64) bool, want strin
 func positive(v float64) bool    { return v > 0 }
 func notNegative(v float64) bool { return v >= 0 }
 func probability(v float64) bool { return v >= 0 && v <= 1 }
-
-func (d *decoder) flag(n *node, path string) bool {
-	if n.kind == scalarNode && !n.quoted && (n.text == "true" || n.text == "false") {
-		return n.text == "true"
-	}
-	d.wrong(n, path, "true or false")
-	return false
-}
 
 const maxName = 256 // bytes
 

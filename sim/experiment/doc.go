@@ -24,5 +24,6 @@
 // rewrites each to one spelling and adds the defaults, so that the tree becomes
 // the resolved experiment. A section has a file of its own: hardware.go,
 // models.go, profile.go, workload.go, trace.go, policy.go, thresholds.go.
-// experiment.go applies options and sweeps, cell.go and setup.go make runs.
+// experiment.go puts them together, options.go and sweep.go change the tree
+// before it is read, resolved.go writes it; cell.go and setup.go make runs.
 package experiment

@@ -17,15 +17,15 @@ func traceFormats() []string {
 // formatKeys are the keys that only some foreign formats take.
 func (t *tables) formatKeys() []key {
 	t.service = record("service times like {base: 50ms, in: 0.2ms, out: 20ms}",
-		key{name: "base", is: aTime, def: "0s", doc: "Time of every item."},
-		key{name: "in", is: aTime, def: "0s", doc: "Time of each token in."},
-		key{name: "out", is: aTime, def: "0s", doc: "Time of each token out."})
+		key{name: "base", is: aTime(), def: "0s", doc: "Time of every item."},
+		key{name: "in", is: aTime(), def: "0s", doc: "Time of each token in."},
+		key{name: "out", is: aTime(), def: "0s", doc: "Time of each token out."})
 	return []key{
-		{name: "service", is: either("exec or {base: 50ms, in: 0.2ms, out: 20ms}", aText, t.service), doc: "Where service times come from: exec takes the recorded one, else they are made of tokens; none if left out."},
-		{name: "status", is: aText, doc: "Keeps only rows of this status: gentd26."},
+		{name: "service", is: either("exec or {base: 50ms, in: 0.2ms, out: 20ms}", aText(), t.service), doc: "Where service times come from: exec takes the recorded one, else they are made of tokens; none if left out."},
+		{name: "status", is: aText(), doc: "Keeps only rows of this status: gentd26."},
 		{name: "model_key", is: word("base", "base+nlora"), doc: "What a model is: gentd26."},
 		{name: "preset", is: word(importers.Presets()...), doc: "A known map of columns: csv."},
-		{name: "map", is: anything, doc: "What the columns mean, or a file that says so: csv."},
+		{name: "map", is: anything(), doc: "What the columns mean, or a file that says so: csv."},
 	}
 }
 

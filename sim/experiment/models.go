@@ -18,9 +18,7 @@ type model struct {
 	core     scheduler.Model
 	cost     sim.Cost
 	random   bool // some cost is drawn
-	at       place
 	memoryAt place
-	loadAt   place
 }
 
 const maxModels = 1 << 20
@@ -44,7 +42,6 @@ func (d *decoder) models(n *node, path string, prof *profile) []model {
 	for i, name := range n.keys {
 		d.checkName(n.keyAt[i], "a model's name", name)
 		m := d.model(n.values[i], path+"."+name, name, prof)
-		m.at = n.keyAt[i]
 		d.ids[name] = scheduler.ModelID(i)
 		list = append(list, m)
 	}
@@ -52,7 +49,7 @@ func (d *decoder) models(n *node, path string, prof *profile) []model {
 }
 
 func (d *decoder) model(n *node, path, name string, prof *profile) model {
-	m := model{core: scheduler.Model{Name: name}, memoryAt: n.at, loadAt: n.at}
+	m := model{core: scheduler.Model{Name: name}, memoryAt: n.at}
 	if n.kind == mappingNode {
 		prof.override(d, n, name)
 	}
@@ -91,7 +88,6 @@ func (d *decoder) load(f *fields, m *model) {
 	if n == nil {
 		return
 	}
-	m.loadAt = n.at
 	if n.kind == scalarNode || n.kind == mappingNode && n.child("disk") == nil && n.child("host") == nil && len(n.keys) == 1 {
 		both := *n
 		*n = node{kind: mappingNode, at: n.at}

@@ -43,7 +43,9 @@ func axisOf(s *policies.Spec, key string) *policies.Axis {
 	return nil
 }
 
-var axisNames = [...]string{"visit", "batch", "evict", "prefetch", "place", "admit", "order"}
+func axisNames() []string {
+	return []string{"visit", "batch", "evict", "prefetch", "place", "admit", "order"}
+}
 
 const maxPolicies = 10_000
 
@@ -93,7 +95,7 @@ func (d *decoder) policy(n *node, path string, set *policies.Set, env policies.E
 	if v, p := f.get("params"); v != nil {
 		spec.Params = d.params(v, p)
 	}
-	for _, name := range axisNames {
+	for _, name := range axisNames() {
 		if v, p := f.get(name); v != nil {
 			*axisOf(&spec, name) = d.axis(v, p)
 		}
@@ -228,7 +230,7 @@ func (d *decoder) rewrite(n *node, spec *policies.Spec) {
 	if len(spec.Params) > 0 {
 		put("params", spell(n.at, spec.Params))
 	}
-	for _, name := range axisNames {
+	for _, name := range axisNames() {
 		a := axisOf(spec, name)
 		switch {
 		case a.Name == "":

@@ -62,8 +62,6 @@ func (s *schemas) scalar(sh *shape) object {
 		return object{"type": "integer"}
 	case numberShape:
 		return object{"type": "number"}
-	case flagShape:
-		return object{"type": "boolean"}
 	case timeShape:
 		return object{"type": "string", "pattern": amount + "(ns|us|µs|ms|s|m|h|d)$", "examples": []string{"1.5s"}}
 	case bytesShape:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -57,7 +58,7 @@ func (s *Setup) Close() error {
 
 // Setup makes the run of a policy of the cell, by index, and a replicate from
 // 0. Clairvoyant policies are told the arrivals. Version is that of the
-// program, a part of the run's id.
+// program, a part of the run's id. It may be called concurrently.
 func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error) {
 	if policyIndex < 0 || policyIndex >= len(c.policies) || replicate < 0 {
 		return nil, fmt.Errorf("there is no policy %d of %d, or no replicate %d", policyIndex, len(c.policies), replicate)
@@ -141,8 +142,7 @@ func (c *Cell) Open(replicate int) (scheduler.Source, io.Closer, error) {
 }
 
 func (c *Cell) runID(policyIndex, replicate int, version string) uuid.UUID {
-	text := c.identity("hardware", "models", "workload", "attempts", "faults")
-	text = append(text, render(byContent(c.tree.child("policies").values[policyIndex]))...)
+	text := append(slices.Clip(c.what), render(byContent(c.tree.child("policies").values[policyIndex]))...)
 	text = fmt.Appendf(text, "run\nversion %q\nseed %d\nreplicate %d\n", version, c.seed, replicate)
 	return uuid.NewSHA1(namespace(), text)
 }

@@ -18,7 +18,6 @@ const (
 	wordShape                  // one of enum
 	integerShape
 	numberShape
-	flagShape
 	timeShape
 	bytesShape
 	rateShape

@@ -29,17 +29,17 @@ type recorded struct {
 func (t *tables) traceTables() {
 	t.remap = record("{rule: stripe, onto: [a, b]} or {names: {old: new}}",
 		key{name: "rule", is: word("identity", "stripe", "block", "zipf"), doc: "How models of the trace, ordered by number of items, fall onto those of the catalogue."},
-		key{name: "s", is: aNumber, doc: "Exponent of zipf."},
-		key{name: "onto", is: listOf(aText, "a list of models"), doc: "Models of the catalogue; all if left out."},
-		key{name: "names", is: namesOf(aText, "a mapping from names in the trace to models"), doc: "Name by name instead of a rule."},
-		key{name: "default", is: aText, doc: "Model for what names lacks."})
+		key{name: "s", is: aNumber(), doc: "Exponent of zipf."},
+		key{name: "onto", is: listOf(aText(), "a list of models"), doc: "Models of the catalogue; all if left out."},
+		key{name: "names", is: namesOf(aText(), "a mapping from names in the trace to models"), doc: "Name by name instead of a rule."},
+		key{name: "default", is: aText(), doc: "Model for what names lacks."})
 	t.trace = record("a trace like {file: requests.jsonl.gz, rate: 2x}",
 		append([]key{
-			{name: "file", is: aText, must: true, doc: "File or folder, beside the experiment."},
+			{name: "file", is: aText(), must: true, doc: "File or folder, beside the experiment."},
 			{name: "format", is: word(traceFormats()...), def: "native", doc: "Format of the file."},
-			{name: "models", is: either("a file or {names: {old: new}}", aText, t.remap), doc: "Which model of the catalogue each model of the trace is."},
-			{name: "rate", is: aText, doc: "Factor that arrivals are sped up by, like 2x."},
-			{name: "limit", is: anInt, doc: "How many items are read."},
+			{name: "models", is: either("a file or {names: {old: new}}", aText(), t.remap), doc: "Which model of the catalogue each model of the trace is."},
+			{name: "rate", is: aText(), doc: "Factor that arrivals are sped up by, like 2x."},
+			{name: "limit", is: anInt(), doc: "How many items are read."},
 		}, t.formatKeys()...)...)
 }
 

@@ -18,69 +18,69 @@ type workload struct {
 }
 
 func (t *tables) workloadTables() {
-	rateKey := key{name: "rate", is: aRate, must: true, doc: "Mean rate of jobs."}
-	t.state = record("a state like {rate: 40/h, mean: 10m}", rateKey, key{name: "mean", is: aTime, must: true, doc: "Mean of the exponential stay."})
+	rateKey := key{name: "rate", is: aRate(), must: true, doc: "Mean rate of jobs."}
+	t.state = record("a state like {rate: 40/h, mean: 10m}", rateKey, key{name: "mean", is: aTime(), must: true, doc: "Mean of the exponential stay."})
 	t.arrivals = choice("arrivals like {poisson: {rate: 40/h}}",
 		key{name: "poisson", is: record("{rate: 40/h}", rateKey), doc: "Exponential gaps."},
 		key{name: "constant", is: record("{rate: 40/h}", rateKey), doc: "Equal gaps."},
-		key{name: "gamma", is: record("{rate: 40/h, cv: 2}", rateKey, key{name: "cv", is: aNumber, must: true, doc: "Coefficient of variation of the gaps."}), doc: "Gamma gaps."},
-		key{name: "weibull", is: record("{rate: 40/h, shape: 0.7}", rateKey, key{name: "shape", is: aNumber, must: true, doc: "Shape of the gaps; 1 is exponential."}), doc: "Weibull gaps."},
+		key{name: "gamma", is: record("{rate: 40/h, cv: 2}", rateKey, key{name: "cv", is: aNumber(), must: true, doc: "Coefficient of variation of the gaps."}), doc: "Gamma gaps."},
+		key{name: "weibull", is: record("{rate: 40/h, shape: 0.7}", rateKey, key{name: "shape", is: aNumber(), must: true, doc: "Shape of the gaps; 1 is exponential."}), doc: "Weibull gaps."},
 		key{name: "mmpp", is: record("{states: [{rate: 10/h, mean: 1h}, {rate: 90/h, mean: 10m}]}", key{name: "states", is: listOf(t.state, "a list of states"), must: true, doc: "Visited in turn."}), doc: "Markov-modulated Poisson."},
 		key{name: "diurnal", is: record("{rate: 40/h, amplitude: 0.8}", rateKey,
-			key{name: "amplitude", is: aNumber, doc: "0 to 1: rate·(1 + amplitude·cos 2π(t−peak)/period)."},
-			key{name: "period", is: aTime, def: "24h", doc: "Length of a day."},
-			key{name: "peak", is: aTime, doc: "Time of the highest rate."},
-			key{name: "factors", is: listOf(aNumber, "a list of factors"), doc: "Factors of the rate in equal parts of the period, instead of amplitude and peak."}), doc: "A rate that follows the day."},
-		key{name: "burst", is: record("{rate: 20/h, every: 1h, size: 30, within: 1m}", key{name: "rate", is: aRate, doc: "Poisson background; none if left out."},
-			key{name: "every", is: aTime, must: true, doc: "Mean of the exponential gaps between bursts."},
+			key{name: "amplitude", is: aNumber(), doc: "0 to 1: rate·(1 + amplitude·cos 2π(t−peak)/period)."},
+			key{name: "period", is: aTime(), def: "24h", doc: "Length of a day."},
+			key{name: "peak", is: aTime(), doc: "Time of the highest rate."},
+			key{name: "factors", is: listOf(aNumber(), "a list of factors"), doc: "Factors of the rate in equal parts of the period, instead of amplitude and peak."}), doc: "A rate that follows the day."},
+		key{name: "burst", is: record("{rate: 20/h, every: 1h, size: 30, within: 1m}", key{name: "rate", is: aRate(), doc: "Poisson background; none if left out."},
+			key{name: "every", is: aTime(), must: true, doc: "Mean of the exponential gaps between bursts."},
 			key{name: "size", is: t.count, must: true, doc: "Jobs of a burst."},
-			key{name: "within", is: aTime, must: true, doc: "Over which they spread evenly."}), doc: "Poisson and bursts."},
-		key{name: "piecewise", is: record("{window: 10m, counts: [3, 0, 12]}", key{name: "window", is: aTime, must: true, doc: "Length of a window."}, key{name: "counts", is: listOf(aNumber, "a list of mean counts"), must: true, doc: "Mean number of jobs by window."}), doc: "Poisson by window; nothing after the last."},
-		key{name: "closed", is: record("{clients: 8, think: 10s}", key{name: "clients", is: anInt, must: true, doc: "Clients that wait for their job before they submit the next."}, key{name: "think", is: t.duration, def: "0s", doc: "Time between the end of a job and the next."}), doc: "A closed loop."})
-	t.choose = record("{choose: {car: 0.77, face: 0.23}}", key{name: "choose", is: namesOf(aNumber, "models and their weights"), must: true, doc: "Models and their weights."})
+			key{name: "within", is: aTime(), must: true, doc: "Over which they spread evenly."}), doc: "Poisson and bursts."},
+		key{name: "piecewise", is: record("{window: 10m, counts: [3, 0, 12]}", key{name: "window", is: aTime(), must: true, doc: "Length of a window."}, key{name: "counts", is: listOf(aNumber(), "a list of mean counts"), must: true, doc: "Mean number of jobs by window."}), doc: "Poisson by window; nothing after the last."},
+		key{name: "closed", is: record("{clients: 8, think: 10s}", key{name: "clients", is: anInt(), must: true, doc: "Clients that wait for their job before they submit the next."}, key{name: "think", is: t.duration, def: "0s", doc: "Time between the end of a job and the next."}), doc: "A closed loop."})
+	t.choose = record("{choose: {car: 0.77, face: 0.23}}", key{name: "choose", is: namesOf(aNumber(), "models and their weights"), must: true, doc: "Models and their weights."})
 	t.stage = record("a stage like {id: asr, model: whisper}",
-		key{name: "id", is: aText, must: true, doc: "Name within the pipeline."},
-		key{name: "model", is: either("a model or {choose: {car: 0.77, face: 0.23}}", aText, t.choose), must: true, doc: "Model of its items."},
+		key{name: "id", is: aText(), must: true, doc: "Name within the pipeline."},
+		key{name: "model", is: either("a model or {choose: {car: 0.77, face: 0.23}}", aText(), t.choose), must: true, doc: "Model of its items."},
 		key{name: "items", is: t.count, def: "1", doc: "Items in a job or, with each, for each item of that stage."},
-		key{name: "each", is: aText, doc: "Stage for each of whose items this one has items, which wait for it alone."},
-		key{name: "after", is: listOf(aText, "a list of stages"), doc: "Stages that must have finished."},
-		key{name: "chance", is: aNumber, def: "1", doc: "Probability that the stage is not skipped."},
-		key{name: "priority", is: anInt, def: "0", doc: "Priority of its items; higher first."},
-		key{name: "slo", is: aTime, doc: "Deadline of its items, from the job's arrival."})
+		key{name: "each", is: aText(), doc: "Stage for each of whose items this one has items, which wait for it alone."},
+		key{name: "after", is: listOf(aText(), "a list of stages"), doc: "Stages that must have finished."},
+		key{name: "chance", is: aNumber(), def: "1", doc: "Probability that the stage is not skipped."},
+		key{name: "priority", is: anInt(), def: "0", doc: "Priority of its items; higher first."},
+		key{name: "slo", is: aTime(), doc: "Deadline of its items, from the job's arrival."})
 	t.pipeline = record("a pipeline like {name: video, stages: […]}",
-		key{name: "name", is: aText, must: true, doc: "Name."},
-		key{name: "weight", is: aNumber, def: "1", doc: "Share of the jobs relative to other pipelines."},
+		key{name: "name", is: aText(), must: true, doc: "Name."},
+		key{name: "weight", is: aNumber(), def: "1", doc: "Share of the jobs relative to other pipelines."},
 		key{name: "stages", is: listOf(t.stage, "a list of stages"), must: true, doc: "The stages."})
 	t.popularityTables()
 	t.traceTables()
 	t.workload = record("a workload with one of trace, pipelines and streams",
-		key{name: "duration", is: aTime, doc: "When arrivals stop."},
-		key{name: "items", is: anInt, doc: "After how many items no further job starts."},
-		key{name: "warmup", is: aTime, def: "0s", doc: "Excluded from the metrics, kept in the log."},
-		key{name: "horizon", is: aTime, doc: "When the run is cut; it drains if left out."},
+		key{name: "duration", is: aTime(), doc: "When arrivals stop."},
+		key{name: "items", is: anInt(), doc: "After how many items no further job starts."},
+		key{name: "warmup", is: aTime(), def: "0s", doc: "Excluded from the metrics, kept in the log."},
+		key{name: "horizon", is: aTime(), doc: "When the run is cut; it drains if left out."},
 		key{name: "arrivals", is: t.arrivals, doc: "When jobs arrive."},
 		key{name: "pipelines", is: listOf(t.pipeline, "a list of pipelines"), doc: "Jobs of several items that wait for each other."},
 		key{name: "streams", is: t.streams, doc: "Independent models: every job is one item."},
-		key{name: "trace", is: either("a file or {file: …, format: …}", aText, t.trace), doc: "A recorded workload."})
+		key{name: "trace", is: either("a file or {file: …, format: …}", aText(), t.trace), doc: "A recorded workload."})
 }
 
 func (t *tables) popularityTables() {
 	t.windowed = record("{window: 30s, weights: [[1, 0], [0, 1]]}",
-		key{name: "window", is: aTime, must: true, doc: "Length of a window."},
-		key{name: "weights", is: listOf(listOf(aNumber, "weights"), "a list of weights by window"), must: true, doc: "Weights by window; the last ones stay."})
+		key{name: "window", is: aTime(), must: true, doc: "Length of a window."},
+		key{name: "weights", is: listOf(listOf(aNumber(), "weights"), "a list of weights by window"), must: true, doc: "Weights by window; the last ones stay."})
 	keys := []key{
 		{name: "uniform", is: record("{}"), doc: "All models alike."},
-		{name: "zipf", is: record("{s: 1.1}", key{name: "s", is: aNumber, must: true, doc: "Exponent: the i-th model has weight i^-s."}), doc: "Zipf in the order of the list."},
-		{name: "weights", is: listOf(aNumber, "a list of weights"), doc: "A weight for each model."},
+		{name: "zipf", is: record("{s: 1.1}", key{name: "s", is: aNumber(), must: true, doc: "Exponent: the i-th model has weight i^-s."}), doc: "Zipf in the order of the list."},
+		{name: "weights", is: listOf(aNumber(), "a list of weights"), doc: "A weight for each model."},
 		{name: "windowed", is: t.windowed, doc: "Weights of their own for each window of time."},
 	}
 	base := choice("a popularity like {zipf: {s: 1.1}}", keys...)
 	t.popularity = choice("a popularity like {zipf: {s: 1.1}}", append(keys,
-		key{name: "sticky", is: record("{p: 0.6, base: {zipf: {s: 1}}}", key{name: "p", is: aNumber, must: true, doc: "Probability of the same model as before."}, key{name: "base", is: base, def: "{uniform: {}}", doc: "Popularity otherwise."}), doc: "Repeats."})...)
+		key{name: "sticky", is: record("{p: 0.6, base: {zipf: {s: 1}}}", key{name: "p", is: aNumber(), must: true, doc: "Probability of the same model as before."}, key{name: "base", is: base, def: "{uniform: {}}", doc: "Popularity otherwise."}), doc: "Repeats."})...)
 	t.streams = record("streams like {models: [a, b], popularity: {zipf: {s: 1.1}}}",
-		key{name: "models", is: listOf(aText, "a list of models"), doc: "Models; all of the catalogue if left out."},
+		key{name: "models", is: listOf(aText(), "a list of models"), doc: "Models; all of the catalogue if left out."},
 		key{name: "popularity", is: t.popularity, doc: "How often each is drawn; alike if left out."},
-		key{name: "weights", is: listOf(aNumber, "a list of weights"), doc: "Short for popularity: {weights: …}."})
+		key{name: "weights", is: listOf(aNumber(), "a list of weights"), doc: "Short for popularity: {weights: …}."})
 }
 
 func (d *decoder) workload(n *node, path string, models []model) workload {

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -67,192 +68,212 @@ type Timeline struct {
 // maxSpans bounds the spans of a Timeline, and its steps.
 const maxSpans = 20_000
 
-// A recorder keeps a timeline in bounded memory: once there is too much of
-// it, what lies in one column of time is drawn as what it was for longest, and
-// columns double in width from there on.
+// A recorder keeps a timeline in bounded memory. Once there is too much of
+// it, time is cut into columns, each of which shows what it was for longest;
+// columns double in width whenever there is too much again.
 type recorder struct {
-	tracks []Track
-	open   []opened // device by device, model by model
-	models int
-	spans  int
-	steps  int
-	width  scheduler.Time // of a column; 0: everything is exact
-	coarse scheduler.Time // of the steps
+	devices []scheduler.Device
+	models  int
+	lanes   []lane // device by device, model by model
+	steps   [][]Step
+	width   scheduler.Time // of a column; 0: everything is exact
+	spans   int
+	spare   []Span
+
+	stepWidth scheduler.Time
+	column    []int // by device: index of the first step of its last column
+	stepCount int
 }
 
-type opened struct {
+// lane is what one model did on one device. Within the column that is being
+// filled only the time spent in each state is known.
+type lane struct {
+	spans  []Span
 	active bool
 	state  State
 	since  scheduler.Time
+	column scheduler.Time
+	share  [4]scheduler.Time
 }
 
 func newRecorder(devices []scheduler.Device, models int) *recorder {
-	r := &recorder{models: models, open: make([]opened, len(devices)*models)}
-	for _, d := range devices {
-		r.tracks = append(r.tracks, Track{Name: d.Name, Budget: d.Budget, Reserved: []Step{{}}})
+	r := &recorder{devices: devices, models: models, lanes: make([]lane, len(devices)*models), column: make([]int, len(devices))}
+	for range devices {
+		r.steps = append(r.steps, []Step{{}})
 	}
 	return r
 }
 
 // enter says that m is in state s on d from at on.
 func (r *recorder) enter(d scheduler.DeviceID, m scheduler.ModelID, s State, at scheduler.Time) {
-	o := &r.open[int(d)*r.models+int(m)]
-	if o.active && o.state == s {
+	l := &r.lanes[int(d)*r.models+int(m)]
+	if l.active && l.state == s {
 		return
 	}
 	r.leave(d, m, at)
-	*o = opened{active: true, state: s, since: at}
+	l.active, l.state, l.since = true, s, at
 }
 
 // leave says that m holds nothing of d from at on.
 func (r *recorder) leave(d scheduler.DeviceID, m scheduler.ModelID, at scheduler.Time) {
-	o := &r.open[int(d)*r.models+int(m)]
-	if o.active && at > o.since {
-		t := &r.tracks[d]
-		t.Spans = append(t.Spans, Span{Model: m, State: o.state, From: o.since, To: at})
-		if r.spans++; r.spans > 2*maxSpans {
+	l := &r.lanes[int(d)*r.models+int(m)]
+	if l.active && at > l.since {
+		before := len(l.spans)
+		l.add(Span{Model: m, State: l.state, From: l.since, To: at}, r.width)
+		if r.spans += len(l.spans) - before; r.spans > maxSpans {
 			r.coarsen(at)
 		}
 	}
-	o.active = false
+	l.active = false
 }
 
+// add appends a span, through columns of the given width.
+func (l *lane) add(s Span, width scheduler.Time) {
+	if width == 0 {
+		l.emit(s)
+		return
+	}
+	if c := s.From / width; c != l.column {
+		l.flush(s.Model, width)
+		l.column = c
+	}
+	if end := (l.column + 1) * width; s.To >= end {
+		l.share[s.State] += end - s.From
+		l.flush(s.Model, width)
+		s.From = end
+		if whole := s.To / width * width; whole > s.From {
+			l.emit(Span{Model: s.Model, State: s.State, From: s.From, To: whole})
+			s.From = whole
+		}
+		l.column = s.From / width
+	}
+	l.share[s.State] += s.To - s.From
+}
+
+// emit appends a span or lengthens the last one.
+func (l *lane) emit(s Span) {
+	if n := len(l.spans); n > 0 && l.spans[n-1].State == s.State && l.spans[n-1].To == s.From {
+		l.spans[n-1].To = s.To
+		return
+	}
+	l.spans = append(l.spans, s)
+}
+
+// flush draws the column that was filled, if it holds the model for half of
+// its length.
+func (l *lane) flush(m scheduler.ModelID, width scheduler.Time) {
+	best, held := State(0), scheduler.Time(0)
+	for s, t := range l.share {
+		held += t
+		if t > l.share[best] {
+			best = State(s)
+		}
+	}
+	if 2*held >= width {
+		l.emit(Span{Model: m, State: best, From: l.column * width, To: (l.column + 1) * width})
+	}
+	l.share = [4]scheduler.Time{}
+}
+
+// coarsen halves the resolution until at most half of maxSpans are left.
+func (r *recorder) coarsen(now scheduler.Time) {
+	for r.spans > maxSpans/2 {
+		old := r.width
+		r.width = max(2*old, now/maxSpans, 1)
+		r.spans = 0
+		for i := range r.lanes {
+			l := &r.lanes[i]
+			filling, column := l.share, l.column
+			spans := l.spans
+			l.spans, l.column, l.share = r.spare[:0], 0, [4]scheduler.Time{}
+			for _, s := range spans {
+				l.add(s, r.width)
+			}
+			l.refill(filling, column*old, scheduler.ModelID(i%r.models), r.width)
+			r.spare = spans
+			r.spans += len(l.spans)
+		}
+	}
+}
+
+// refill adds the column that was being filled, which began at from and now
+// is part of a wider one.
+func (l *lane) refill(filling [4]scheduler.Time, from scheduler.Time, m scheduler.ModelID, width scheduler.Time) {
+	for s, t := range filling {
+		if t == 0 {
+			continue
+		}
+		if c := from / width; c != l.column {
+			l.flush(m, width)
+			l.column = c
+		}
+		l.share[s] += t
+	}
+}
+
+// reserve says that bytes are reserved on d from at on.
 func (r *recorder) reserve(d scheduler.DeviceID, at scheduler.Time, bytes scheduler.Bytes) {
-	t := &r.tracks[d]
-	if last := &t.Reserved[len(t.Reserved)-1]; last.At == at {
+	steps := r.steps[d]
+	if last := &steps[len(steps)-1]; last.At == at {
 		last.Bytes = bytes
 		return
 	}
-	t.Reserved = append(t.Reserved, Step{At: at, Bytes: bytes})
-	if r.steps++; r.steps > 2*maxSpans {
+	before := len(steps)
+	steps = append(steps, Step{At: at, Bytes: bytes})
+	if r.stepWidth > 0 {
+		if steps[r.column[d]].At/r.stepWidth != at/r.stepWidth {
+			r.column[d] = len(steps) - 1
+		}
+		steps = steps[:r.column[d]+len(extremes(steps[r.column[d]:]))]
+	}
+	r.steps[d] = steps
+	if r.stepCount += len(steps) - before; r.stepCount > maxSpans {
 		r.coarsenSteps(at)
 	}
 }
 
-// coarsen halves the resolution until at most maxSpans spans are left.
-func (r *recorder) coarsen(now scheduler.Time) {
-	for r.spans > maxSpans {
-		r.width = max(2*r.width, now/maxSpans, 1)
-		r.spans = 0
-		for i := range r.tracks {
-			r.tracks[i].Spans = columns(r.tracks[i].Spans, r.models, r.width)
-			r.spans += len(r.tracks[i].Spans)
-		}
-	}
-}
-
-// columns redraws the spans of one device in columns of the given width:
-// each is what its model was for longest in it, if that is half of it. What
-// spans more than one column keeps its state in between.
-func columns(spans []Span, models int, width scheduler.Time) []Span {
-	byModel := make([][]Span, models)
-	for _, s := range spans {
-		byModel[s.Model] = append(byModel[s.Model], s)
-	}
-	out := spans[:0]
-	for _, lane := range byModel {
-		out = appendLane(out, lane, width)
-	}
-	slices.SortStableFunc(out, bySpan)
-	return out
-}
-
-func bySpan(a, b Span) int {
-	switch {
-	case a.From != b.From:
-		return int(min(1, max(-1, a.From-b.From)))
-	case a.Model != b.Model:
-		return int(a.Model - b.Model)
-	}
-	return int(a.State) - int(b.State)
-}
-
-// appendLane appends the spans of one model, which are ordered and do not
-// overlap, in columns.
-func appendLane(out, lane []Span, width scheduler.Time) []Span {
-	var share [4]scheduler.Time
-	column := scheduler.Time(-1)
-	first := len(out)
-	emit := func(s State, from, to scheduler.Time, m scheduler.ModelID) {
-		if n := len(out); n > first && out[n-1].State == s && out[n-1].To == from {
-			out[n-1].To = to
-			return
-		}
-		out = append(out, Span{Model: m, State: s, From: from, To: to})
-	}
-	flush := func(m scheduler.ModelID) {
-		best := State(0)
-		for s := range share {
-			if share[s] > share[best] {
-				best = State(s)
-			}
-		}
-		if 2*(share[0]+share[1]+share[2]+share[3]) >= width {
-			emit(best, column*width, (column+1)*width, m)
-		}
-		share = [4]scheduler.Time{}
-	}
-	reached := scheduler.Time(0) // columns drawn before may reach beyond their spans
-	for _, s := range lane {
-		from := max(s.From, reached)
-		if from >= s.To {
-			continue
-		}
-		if c := from / width; c != column {
-			if column >= 0 {
-				flush(s.Model)
-			}
-			column = c
-		}
-		if end := (column + 1) * width; s.To >= end {
-			share[s.State] += end - from
-			flush(s.Model)
-			from = end
-			if whole := s.To / width * width; whole > from {
-				emit(s.State, from, whole, s.Model)
-				from = whole
-			}
-			column, reached = from/width, from
-		}
-		share[s.State] += s.To - from
-	}
-	if len(lane) > 0 {
-		flush(lane[0].Model)
-	}
-	return out
-}
-
-// coarsenSteps keeps the least and the most of each column of time.
+// coarsenSteps widens the columns of steps until at most half of maxSpans are left.
 func (r *recorder) coarsenSteps(now scheduler.Time) {
-	for r.steps > maxSpans {
-		r.coarse = max(2*r.coarse, 4*now/maxSpans, 1)
-		r.steps = 0
-		for i := range r.tracks {
-			r.tracks[i].Reserved = extremes(r.tracks[i].Reserved, r.coarse)
-			r.steps += len(r.tracks[i].Reserved)
+	for r.stepCount > maxSpans/2 {
+		r.stepWidth = max(2*r.stepWidth, 8*now/maxSpans, 1)
+		r.stepCount = 0
+		for d, steps := range r.steps {
+			kept := 0
+			for i := 0; i < len(steps); {
+				j := i + 1
+				for j < len(steps) && steps[j].At/r.stepWidth == steps[i].At/r.stepWidth {
+					j++
+				}
+				r.column[d] = kept
+				kept += copy(steps[kept:], extremes(steps[i:j]))
+				i = j
+			}
+			r.steps[d] = steps[:kept]
+			r.stepCount += kept
 		}
 	}
 }
 
-func extremes(steps []Step, width scheduler.Time) []Step {
-	kept := make([]Step, 0, len(steps)/2)
-	for i := 0; i < len(steps); {
-		j, low, high := i, i, i
-		for ; j < len(steps) && steps[j].At/width == steps[i].At/width; j++ {
-			if steps[j].Bytes < steps[low].Bytes {
-				low = j
-			}
-			if steps[j].Bytes > steps[high].Bytes {
-				high = j
-			}
+// extremes keeps, in place, the least and the most of the steps of one
+// column, and the last one, which holds until the next.
+func extremes(steps []Step) []Step {
+	if len(steps) <= 3 {
+		return steps
+	}
+	low, high := 0, 0
+	for i, s := range steps {
+		if s.Bytes < steps[low].Bytes {
+			low = i
 		}
-		// The last value holds until the next column and stays too.
-		for k := i; k < j; k++ {
-			if k == low || k == high || k == j-1 {
-				kept = append(kept, steps[k])
-			}
+		if s.Bytes > steps[high].Bytes {
+			high = i
 		}
-		i = j
+	}
+	kept := steps[:0]
+	for i, s := range steps {
+		if i == low || i == high || i == len(steps)-1 {
+			kept = append(kept, s)
+		}
 	}
 	return kept
 }
@@ -263,23 +284,34 @@ func (r *recorder) timeline(models []scheduler.Model, end scheduler.Time) *Timel
 	for _, m := range models {
 		t.Models = append(t.Models, m.Name)
 	}
-	for d, track := range r.tracks {
-		track.Spans = slices.Clone(track.Spans)
-		track.Reserved = slices.Clone(track.Reserved)
+	for d, device := range r.devices {
+		track := Track{Name: device.Name, Budget: device.Budget, Reserved: slices.Clone(r.steps[d])}
 		for m := range r.models {
-			if o := r.open[d*r.models+m]; o.active && end > o.since {
-				track.Spans = append(track.Spans, Span{Model: scheduler.ModelID(m), State: o.state, From: o.since, To: end})
-			}
+			track.Spans = append(track.Spans, r.lanes[d*r.models+m].ended(scheduler.ModelID(m), r.width, end)...)
 		}
-		for i := range track.Spans {
-			track.Spans[i].To = min(track.Spans[i].To, end)
-		}
-		track.Spans = slices.DeleteFunc(track.Spans, func(s Span) bool { return s.From >= s.To })
-		slices.SortStableFunc(track.Spans, bySpan)
+		slices.SortStableFunc(track.Spans, func(a, b Span) int {
+			return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Model, b.Model))
+		})
 		t.Tracks = append(t.Tracks, track)
 	}
-	if w := max(r.width, r.coarse); w > 0 {
+	if w := max(r.width, r.stepWidth); w > 0 {
 		t.Note = fmt.Sprintf("thinned: what is shorter than %v was joined with its neighbours", w)
 	}
 	return t
+}
+
+// ended returns the spans of a lane until end.
+func (l *lane) ended(m scheduler.ModelID, width, end scheduler.Time) []Span {
+	last := *l
+	last.spans = slices.Clone(l.spans)
+	if l.active && end > l.since {
+		last.add(Span{Model: m, State: l.state, From: l.since, To: end}, width)
+	}
+	if width > 0 {
+		last.flush(m, width)
+	}
+	for i := range last.spans {
+		last.spans[i].To = min(last.spans[i].To, end)
+	}
+	return slices.DeleteFunc(last.spans, func(s Span) bool { return s.From >= s.To })
 }

@@ -53,13 +53,13 @@ func TestStateTellsApart(t *testing.T) {
 	// jobOf leaves a job whose first item, gone by now, arrived early or late.
 	jobOf := func(first scheduler.Time) func(*rig) {
 		return func(r *rig) {
-			r.must(0, []scheduler.Event{tick()})
-			evs := []scheduler.Event{arrived(0, 0), {Kind: scheduler.ItemJob, ID: 0, Value: 5}}
+			evs := []scheduler.Event{arrived(1, 0), {Kind: scheduler.ItemJob, ID: 1, Value: 5}}
 			evs[0].Value = scheduler.PackArrival(0, 1)
+			r.must(1, []scheduler.Event{arrived(0, 0)})
 			r.must(first, evs)
-			evs[0].ID, evs[1].ID = 1, 1
+			evs[0].ID, evs[1].ID = 2, 2
 			r.must(3, evs)
-			r.must(3, []scheduler.Event{{Kind: scheduler.DeviceUp}}, scheduler.Reject(0, 1))
+			r.must(3, []scheduler.Event{tick()}, scheduler.Reject(1, 1))
 		}
 	}
 	histories := []history{

@@ -47,7 +47,7 @@ func item(at scheduler.Time, id int64, m scheduler.ModelID, attributes ...schedu
 
 func work(v int64) scheduler.Event { return scheduler.Event{Kind: scheduler.ItemWork, Value: v} }
 
-// plain runs and loads what it can, on the lowest device.
+// plain runs what it can on the lowest device and loads what could run there.
 type plain struct{}
 
 func (plain) Next(v *scheduler.View) scheduler.Decision {
@@ -56,7 +56,7 @@ func (plain) Next(v *scheduler.View) scheduler.Decision {
 			if n := v.Fits(d, m); n > 0 {
 				return scheduler.Run(d, m, n)
 			}
-			if v.Loadable(d, m) {
+			if v.FreeSlots(d) > 0 && v.Loadable(d, m) {
 				return scheduler.Load(d, m)
 			}
 		}
@@ -352,7 +352,7 @@ func TestOneInstant(t *testing.T) {
 		sim.Cost{Batch: scheduler.BatchCost{PerItem: 10}}, sim.Cost{Load: [scheduler.Tiers]random.Dist{random.Constant(0), random.Constant(0)}})
 	b.world.Faults = sim.Faults{Foreign: []sim.Foreign{{At: 20, Bytes: 3}}, Outages: []sim.Outage{{Device: 1, From: 20, Until: 20}},
 		Cancellations: []sim.Cancellation{{Item: 0, At: 20}}}
-	b.core.Devices = append(b.core.Devices, scheduler.Device{Budget: 1, Slots: 1})
+	b.core.Devices = []scheduler.Device{{Budget: 100, Slots: 2}, {Budget: 1, Slots: 1}}
 	if err := b.run(t); err != nil {
 		t.Fatal(err)
 	}
@@ -368,6 +368,30 @@ func TestOneInstant(t *testing.T) {
 	}
 	expect(t, "facts", kinds, []string{"batch_finished", "device_down", "device_up", "memory_observed", "item_cancelled", "item_arrived", "item_arrived", "load_finished", "load_finished", "batch_finished"})
 	expect(t, "steps", steps, 3)
+}
+
+// TestTiesBySequence: of what ends at one time, what began first ends first.
+func TestTiesBySequence(t *testing.T) {
+	var arrivals []scheduler.Event
+	for id := range int64(6) {
+		arrivals = append(arrivals, item(0, id, 0)...)
+	}
+	b := newBench(&list{instants: [][]scheduler.Event{arrivals}}, sim.Cost{Batch: scheduler.BatchCost{PerItem: 10}})
+	b.core.Devices[0].Slots = 6
+	if err := b.run(t); err != nil {
+		t.Fatal(err)
+	}
+	var begun, ended []int64
+	for _, ev := range b.events {
+		switch ev.Kind {
+		case scheduler.BatchStarted:
+			begun = append(begun, ev.ID)
+		case scheduler.BatchFinished:
+			ended = append(ended, ev.ID)
+		}
+	}
+	expect(t, "ends", ended, begun)
+	expect(t, "at", b.times(scheduler.BatchFinished)[5], scheduler.Time(20))
 }
 
 // TestAnyRun: random machines with random faults end, conserve their items and

@@ -38,6 +38,8 @@ const (
 	typeNames    = 3
 	typeSnapshot = 4
 	typeFooter   = 5
+	// Readers skip records of unknown types from here on, and refuse others.
+	typeIgnorable = 128
 
 	flagZstd = 1
 
@@ -96,6 +98,19 @@ type VersionError struct {
 // Error implements error.
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("event log has version %d.%d, this program reads up to %d", e.Major, e.Minor, Major)
+}
+
+// UnknownError says that a log of a newer minor version holds a record that
+// this package does not know and that may not be ignored.
+type UnknownError struct {
+	Type         byte
+	Major, Minor int // of the log
+}
+
+// Error implements error.
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("event log of version %d.%d holds a record of type %d, which this program (%d.%d) does not know and may not skip",
+		e.Major, e.Minor, e.Type, Major, Minor)
 }
 
 // footer is the payload of the footer record.

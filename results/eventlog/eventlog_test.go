@@ -150,6 +150,7 @@ func read(b []byte) ([]scheduler.Event, *Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	r.Names()
 	var all []scheduler.Event
 	for {
 		events, err := r.Next()
@@ -271,6 +272,22 @@ func TestLongName(t *testing.T) {
 	}
 }
 
+func TestNamesAreKeptOnRequest(t *testing.T) {
+	b, _ := write(t, plausible(3000), Options{Names: names{}})
+	r, err := NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = r.Next()
+	}
+	for kind, kept := range r.names.byKind {
+		if len(kept) > 0 {
+			t.Errorf("%d names of kind %d are kept that nobody asked for", len(kept), kind)
+		}
+	}
+}
+
 // small returns a log of some 12 KiB with several frames, names and snapshots.
 func small(t testing.TB) ([]scheduler.Event, []byte) {
 	events := plausible(3300)
@@ -285,32 +302,40 @@ func prefix(events, of []scheduler.Event) bool {
 	return len(events) <= len(of) && slices.Equal(events, of[:len(events)])
 }
 
+// TestEveryBitFlip flips each bit of a log of 12 KiB as it is, and of a
+// smaller one with packed payloads, names and snapshots.
 func TestEveryBitFlip(t *testing.T) {
-	events, whole := small(t)
-	t.Logf("%d bytes", len(whole))
-	const shards = 16
-	for shard := range shards {
-		t.Run(fmt.Sprint(shard), func(t *testing.T) {
+	events := plausible(1300)
+	raw, _ := write(t, events, Options{Raw: true})
+	if len(raw) < 8000 || len(raw) > 16000 {
+		t.Fatalf("the log has %d bytes", len(raw))
+	}
+	packed, _ := write(t, events, Options{Names: names{}, SnapshotEvery: 1, Snapshot: func() [32]byte { return [32]byte{1} }})
+	for name, whole := range map[string][]byte{"raw": raw, "packed": packed} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := slices.Clone(whole)
-			for i := shard; i < len(b); i += shards {
-				for bit := range 8 {
-					b[i] ^= 1 << bit
-					got, _, err := read(b)
-					b[i] ^= 1 << bit
-					var c *CorruptError
-					if !errors.As(err, &c) {
-						t.Fatalf("byte %d bit %d: %v", i, bit, err)
-					}
-					if c.Offset < 0 || c.Offset > int64(i) {
-						t.Fatalf("byte %d bit %d: reported at %d", i, bit, c.Offset)
-					}
-					if !prefix(got, events) {
-						t.Fatalf("byte %d bit %d: wrong events", i, bit)
-					}
-				}
-			}
+			flipAll(t, slices.Clone(whole), events)
 		})
+	}
+}
+
+func flipAll(t *testing.T, b []byte, events []scheduler.Event) {
+	for i := range b {
+		for bit := range 8 {
+			b[i] ^= 1 << bit
+			got, _, err := read(b)
+			b[i] ^= 1 << bit
+			var c *CorruptError
+			if !errors.As(err, &c) {
+				t.Fatalf("byte %d bit %d: %v", i, bit, err)
+			}
+			if c.Offset < 0 || c.Offset > int64(i) {
+				t.Fatalf("byte %d bit %d: reported at %d", i, bit, c.Offset)
+			}
+			if !prefix(got, events) {
+				t.Fatalf("byte %d bit %d: wrong events", i, bit)
+			}
+		}
 	}
 }
 
@@ -380,8 +405,36 @@ func TestDamage(t *testing.T) {
 	corrupt("a footer with another index", craft(func(w *Writer) { w.frames = append(w.frames, [3]int64{1, 2, 3}) }))
 	corrupt("a record after the footer", craft(func(w *Writer) { w.finish() }))
 
-	if _, r, err := read(craft(func(w *Writer) { w.put(nil, 99, 5, []byte("new"), false) })); err != nil || !r.Status().Complete {
-		t.Error("a record of a newer minor version:", err)
+}
+
+func TestUnknownRecords(t *testing.T) {
+	events := plausible(100)
+	log := func(typ byte) []byte {
+		f := &memFile{}
+		w, err := NewWriter(f, testHeader, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.Append(events)
+		w.flush()
+		w.put(nil, typ, 5, []byte("new"), false)
+		if err := errors.Join(err, w.Append(events), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return f.Bytes()
+	}
+	for _, typ := range []byte{128, 200, 255} {
+		got, r, err := read(log(typ))
+		if err != nil || len(got) != 200 || !r.Status().Complete || r.Status().Skipped != 1 {
+			t.Errorf("ignorable type %d: %d events, %v", typ, len(got), err)
+		}
+	}
+	for _, typ := range []byte{6, 99, 127} {
+		got, _, err := read(log(typ))
+		var u *UnknownError
+		if !errors.As(err, &u) || u.Type != typ || !slices.Equal(got, events) {
+			t.Errorf("type %d: %d events, %v", typ, len(got), err)
+		}
 	}
 }
 
@@ -501,9 +554,16 @@ func TestKindTooLarge(t *testing.T) {
 	}
 }
 
+// oddNames need all that JSON can do: quotes, control characters, no UTF-8.
+type oddNames struct{ names }
+
+func (oddNames) ItemName(i scheduler.ItemID) string {
+	return [...]string{"", "a\"b\\", "\x00\n\u2028<&>", "\xff\xfe", "gr\u00fc\u00df"}[uint64(i)%5]
+}
+
 func TestJSONL(t *testing.T) {
 	for name, events := range map[string][]scheduler.Event{"plausible": plausible(3000), "extreme": extreme(3000), "none": nil} {
-		b, w := write(t, events, Options{})
+		b, w := write(t, events, Options{Names: oddNames{}})
 		r, err := NewReader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
@@ -514,8 +574,8 @@ func TestJSONL(t *testing.T) {
 		}
 		f := &memFile{}
 		var back *Writer
-		err = ReadJSONL(bytes.NewReader(text.Bytes()), func(h Header) (scheduler.Sink, error) {
-			back, err = NewWriter(f, h, Options{})
+		err = ReadJSONL(bytes.NewReader(text.Bytes()), func(h Header, n *Names) (scheduler.Sink, error) {
+			back, err = NewWriter(f, h, Options{Names: n})
 			return back, err
 		})
 		if err != nil {
@@ -535,7 +595,7 @@ func TestJSONL(t *testing.T) {
 func TestJSONLErrors(t *testing.T) {
 	const head = `{"schema":"vramsim/log/1","major":1}` + "\n"
 	const ok = `{"seq":0,"at_ns":1,"kind":"note","id":1,"value":1,"model":-1,"device":-1,"flags":0}`
-	sink := func(Header) (scheduler.Sink, error) { return NewWriter(&memFile{}, Header{}, Options{}) }
+	sink := func(Header, *Names) (scheduler.Sink, error) { return NewWriter(&memFile{}, Header{}, Options{}) }
 	if err := ReadJSONL(strings.NewReader(head+ok), sink); err != nil {
 		t.Error("no final newline:", err)
 	}
@@ -544,6 +604,8 @@ func TestJSONLErrors(t *testing.T) {
 		head + "\n", head + ok + ok, head + ok + "\n" + ok, head + "{}",
 		head + strings.Replace(ok, `"note"`, `"no"`, 1), head + strings.Replace(ok, `"note"`, `"kind_75"`, 1),
 		head + strings.Replace(ok, `"note"`, `"kind_007"`, 1), head + strings.Replace(ok, `"note"`, `"kind_256"`, 1),
+		head + `{"name_of":"x","id":1,"text":"a"}`, head + `{"name_of":"job","text":"a"}`, head + `{"name_of":"job","id":1}`,
+		head + `{"name_of":"job","id":1,"text":"a","hex":"61"}`, head + `{"name_of":"job","id":1,"hex":"6"}`, head + `{"name_of":"job","id":1,"text":"a"} 1`,
 		head + strings.Replace(ok, `"flags":0`, `"flags":256`, 1), head + strings.Replace(ok, `"flags"`, `"flag"`, 1),
 	} {
 		if err := ReadJSONL(strings.NewReader(text), sink); err == nil {

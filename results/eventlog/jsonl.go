@@ -3,19 +3,23 @@ package eventlog
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
 
 // WriteJSONL writes the rest of a log as JSON Lines: the header, then one
-// event a line. It says nothing about names and snapshots. Whether the log was
-// complete is in r's Status afterwards.
+// event a line, and before those that mention them first the names of ids. It
+// says nothing about snapshots. Whether the log was complete is in r's Status
+// afterwards.
 func WriteJSONL(w io.Writer, r *Reader) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	head, err := json.Marshal(r.Header())
@@ -24,6 +28,11 @@ func WriteJSONL(w io.Writer, r *Reader) error {
 	}
 	out.Write(append(head, '\n')) // errors stick until Flush
 	var line []byte
+	r.named = func(kind byte, id int64, name string) {
+		line = appendName(line[:0], kind, id, name)
+		out.Write(line)
+	}
+	defer func() { r.named = nil }()
 	for {
 		seq := r.status.Events
 		events, err := r.Next()
@@ -40,6 +49,23 @@ func WriteJSONL(w io.Writer, r *Reader) error {
 			}
 		}
 	}
+}
+
+var kindsOfNames = [nameKinds]string{nameItem: "item", nameJob: "job", nameTenant: "tenant"}
+
+// appendName writes a name as text, or in hexadecimal if it is no valid UTF-8.
+func appendName(b []byte, kind byte, id int64, name string) []byte {
+	b = append(append(append(b, `{"name_of":"`...), kindsOfNames[kind]...), `","id":`...)
+	b = strconv.AppendInt(b, id, 10)
+	key, text := `,"text":`, name
+	if !utf8.ValidString(name) {
+		key, text = `,"hex":`, hex.EncodeToString([]byte(name))
+	}
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic("bug: a string that JSON has no form for: " + err.Error())
+	}
+	return append(append(append(b, key...), quoted...), "}\n"...)
 }
 
 func appendJSON(b []byte, seq int64, e *scheduler.Event) []byte {
@@ -65,9 +91,17 @@ type jsonEvent struct {
 	Flags  *uint8  `json:"flags"`
 }
 
+type jsonName struct {
+	Of   string  `json:"name_of"`
+	ID   *int64  `json:"id"`
+	Text *string `json:"text"`
+	Hex  *string `json:"hex"`
+}
+
 // ReadJSONL reads what WriteJSONL writes. It gives the header to open and the
-// events, in order, to the sink that open returns.
-func ReadJSONL(r io.Reader, open func(Header) (scheduler.Sink, error)) error {
+// events, in order, to the sink that open returns. The names that open gets
+// are filled on the way: an event's names are there when the sink sees it.
+func ReadJSONL(r io.Reader, open func(Header, *Names) (scheduler.Sink, error)) error {
 	in := bufio.NewReaderSize(r, 1<<16)
 	line, err := readLine(in)
 	if err == io.EOF {
@@ -90,12 +124,14 @@ func ReadJSONL(r io.Reader, open func(Header) (scheduler.Sink, error)) error {
 	if h.Schema != Schema {
 		return fmt.Errorf("line 1: the schema is %q, not %q", h.Schema, Schema)
 	}
-	sink, err := open(h)
+	names := new(Names)
+	sink, err := open(h, names)
 	if err != nil {
 		return err
 	}
 	events := make([]scheduler.Event, 0, FrameEvents)
-	for seq := int64(0); ; seq++ {
+	seq := int64(0)
+	for number := 2; ; number++ {
 		line, err := readLine(in)
 		if err != nil && err != io.EOF {
 			return err
@@ -109,12 +145,52 @@ func ReadJSONL(r io.Reader, open func(Header) (scheduler.Sink, error)) error {
 		if err == io.EOF {
 			return nil
 		}
-		e, err := parseJSON(line, seq)
-		if err != nil {
-			return fmt.Errorf("line %d: %w", seq+2, err)
+		if bytes.HasPrefix(line, []byte(`{"name_of":`)) {
+			err = parseName(line, names)
+		} else {
+			var e scheduler.Event
+			if e, err = parseJSON(line, seq); err == nil {
+				events = append(events, e)
+				seq++
+			}
 		}
-		events = append(events, e)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
 	}
+}
+
+// parseStrict decodes one object that fills the line.
+func parseStrict(line []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("something follows the object")
+	}
+	return nil
+}
+
+func parseName(line []byte, names *Names) error {
+	var j jsonName
+	if err := parseStrict(line, &j); err != nil {
+		return err
+	}
+	kind := slices.Index(kindsOfNames[:], j.Of)
+	switch {
+	case kind < 0:
+		return fmt.Errorf("a name of unknown kind %q", j.Of)
+	case j.ID == nil || (j.Text == nil) == (j.Hex == nil):
+		return errors.New("a name has an id and either a text or hexadecimal digits")
+	case j.Text != nil:
+		names.set(byte(kind), *j.ID, *j.Text)
+		return nil
+	}
+	name, err := hex.DecodeString(*j.Hex)
+	names.set(byte(kind), *j.ID, string(name))
+	return err
 }
 
 func readLine(in *bufio.Reader) ([]byte, error) {
@@ -127,13 +203,8 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 
 func parseJSON(line []byte, seq int64) (scheduler.Event, error) {
 	var j jsonEvent
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&j); err != nil {
+	if err := parseStrict(line, &j); err != nil {
 		return scheduler.Event{}, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return scheduler.Event{}, errors.New("something follows the event")
 	}
 	if j.Seq == nil || j.At == nil || j.Kind == nil || j.ID == nil || j.Value == nil || j.Model == nil || j.Device == nil || j.Flags == nil {
 		return scheduler.Event{}, errors.New("a field is missing")

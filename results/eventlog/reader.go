@@ -27,6 +27,8 @@ type Status struct {
 	Dropped int64
 	Events  int64
 	Digest  string
+	// Skipped is how many records of unknown, ignorable types were passed over.
+	Skipped int64
 }
 
 // Snapshot is a hash of the state after the first Seq events.
@@ -53,6 +55,8 @@ type Reader struct {
 	frames    [][3]int64
 	snapshots []Snapshot
 	names     Names
+	keepNames bool
+	named     func(kind byte, id int64, name string) // told every name; may be nil
 
 	payload, plain []byte
 	events         []scheduler.Event
@@ -150,9 +154,13 @@ func (r *Reader) Status() Status {
 	return s
 }
 
-// Names returns the names that the records read so far give. It grows with
-// every call of Next.
-func (r *Reader) Names() *Names { return &r.names }
+// Names returns the names that a log gives to ids. They are kept from the
+// first call on, which comes before that of Next, and grow with each Next; a
+// reader that is never asked keeps none.
+func (r *Reader) Names() *Names {
+	r.keepNames = true
+	return &r.names
+}
 
 // Snapshots returns the snapshots read so far.
 func (r *Reader) Snapshots() []Snapshot { return r.snapshots }
@@ -214,7 +222,7 @@ func (r *Reader) step() ([]scheduler.Event, error) {
 		r.status.Events += int64(count)
 		return r.events, nil
 	case typeNames:
-		if !r.names.add(payload) {
+		if !eachName(payload, r.name) {
 			return bad("names cannot be decoded")
 		}
 	case typeSnapshot:
@@ -227,9 +235,22 @@ func (r *Reader) step() ([]scheduler.Event, error) {
 		return nil, r.finish(at, payload)
 	case typeHeader:
 		return bad("a second header")
+	default:
+		if typ < typeIgnorable {
+			return nil, &UnknownError{typ, r.header.Major, r.header.Minor}
+		}
+		r.status.Skipped++
 	}
-	// Unknown records come from a newer minor version.
 	return nil, nil
+}
+
+func (r *Reader) name(kind byte, id int64, name []byte) {
+	if r.keepNames {
+		r.names.set(kind, id, string(name))
+	}
+	if r.named != nil {
+		r.named(kind, id, string(name))
+	}
 }
 
 // finish checks the footer at the given offset and the trailer.
@@ -354,7 +375,16 @@ func (n *Names) JobName(id scheduler.JobID) string { return n.byKind[nameJob][in
 // TenantName implements scheduler.Namer.
 func (n *Names) TenantName(id int64) string { return n.byKind[nameTenant][id] }
 
-func (n *Names) add(b []byte) bool {
+func (n *Names) set(kind byte, id int64, name string) {
+	if n.byKind[kind] == nil {
+		n.byKind[kind] = map[int64]string{}
+	}
+	n.byKind[kind][id] = name
+}
+
+// eachName calls f with each name of a record, and reports whether the
+// record is whole.
+func eachName(b []byte, f func(kind byte, id int64, name []byte)) bool {
 	for len(b) > 0 {
 		kind := b[0]
 		id, w := binary.Varint(b[1:])
@@ -367,10 +397,7 @@ func (n *Names) add(b []byte) bool {
 			return false
 		}
 		b = b[w:]
-		if n.byKind[kind] == nil {
-			n.byKind[kind] = map[int64]string{}
-		}
-		n.byKind[kind][id] = string(b[:size])
+		f(kind, id, b[:size])
 		b = b[size:]
 	}
 	return true

@@ -403,7 +403,7 @@ func (c *closed) invalid(r *Result, from, to scheduler.Time) []string {
 	var reasons []string
 	if c.cfg.Generated {
 		if slope, grows := c.backlog.unstable(from, to); grows {
-			reasons = append(reasons, fmt.Sprintf("unstable: the backlog still grows by %.2g items/s over the last half of the window", slope))
+			reasons = append(reasons, fmt.Sprintf("unstable: the backlog still grows by about %.1g items/s over the last half of the window", slope))
 		}
 		if r.Values[ItemsCompleted] == 0 {
 			reasons = append(reasons, "too few samples: no item that arrived in the window finished")

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -38,14 +35,4 @@ func (p *progress) close() {
 		p.bar.Abort(true)
 		p.pool.Wait()
 	}
-}
-
-// lines prints one line each.
-func lines(w io.Writer, texts []string) error {
-	for _, t := range texts {
-		if _, err := fmt.Fprintln(w, t); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -643,7 +643,7 @@ func TestInboxPostRefuses(t *testing.T) {
 
 // closedLoop brings an item whenever the last one ended, for a while.
 type closedLoop struct {
-	next, due scheduler.Time
+	due       scheduler.Time
 	id, limit int64
 	seen      int
 }

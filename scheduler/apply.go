@@ -1,13 +1,18 @@
 package scheduler
 
+// What can be wrong with the place of an event in the log.
+const (
+	earlier      = "lies before its predecessor (invariant 3)"
+	notAttribute = "stands where an attribute of the last arrival must follow"
+	notMember    = "stands where the batch of the last member must follow"
+)
+
 // Apply changes the state by one event, fact or decision; nothing else does.
 // It returns a *FactError or *DependencyError, and leaves the state of a core
 // that returned one undefined.
-func (c *Core) Apply(ev Event) error { return c.applyNext(&ev) }
-
-func (c *Core) applyNext(ev *Event) error {
+func (c *Core) Apply(ev Event) error {
 	if ev.At < c.now {
-		return c.factError(ev, "lies before its predecessor (invariant 3)")
+		return c.factError(&ev, earlier)
 	}
 	if ev.At > c.now {
 		c.now = ev.At
@@ -16,17 +21,22 @@ func (c *Core) applyNext(ev *Event) error {
 	if ev.First() {
 		c.arrivedNow = 0
 	}
-	if c.arriving >= 0 && (ev.Kind < ItemJob || ev.Kind > ItemDependsOn || ItemID(ev.ID) != c.items.at(c.arriving).id) {
-		return c.factError(ev, "stands where an attribute of the last arrival must follow")
+	switch {
+	case c.arriving >= 0 && !c.attributes(&ev):
+		return c.factError(&ev, notAttribute)
+	case c.staged >= 0 && ev.Kind != MemberDispatched && ev.Kind != BatchStarted:
+		return c.factError(&ev, notMember)
 	}
-	if c.staged >= 0 && ev.Kind != MemberDispatched && ev.Kind != BatchStarted {
-		return c.factError(ev, "stands where the batch of the last member must follow")
-	}
-	if err := c.apply(ev); err != nil {
+	if err := c.apply(&ev); err != nil {
 		return err
 	}
 	c.seq++
 	return nil
+}
+
+// attributes reports whether an event is an attribute of the item that arrives.
+func (c *Core) attributes(ev *Event) bool {
+	return ev.Kind >= ItemJob && ev.Kind <= ItemDependsOn && ItemID(ev.ID) == c.items.at(c.arriving).id
 }
 
 // progressed says that this is no livelock.
@@ -37,43 +47,15 @@ func (c *Core) progressed() {
 	}
 }
 
+// apply changes the state by an event that may stand where it does.
 func (c *Core) apply(ev *Event) error {
 	switch ev.Kind {
-	case ItemCancelled:
-		return c.applyItem(ev)
-	case ItemArrived, ItemReadied, MemberDispatched, ItemRejected, DependantCancelled, ItemFailed:
-		if ev.Model < 0 || int(ev.Model) >= len(c.queues) {
-			return c.factError(ev, "no such model")
-		}
-		return c.applyItem(ev)
+	case ItemArrived:
+		return c.applyArrival(ev)
 	case ItemJob, ItemDeadline, ItemWork, ItemTenant, ItemDependsOn:
 		return c.applyAttribute(ev)
-	case TimerFired:
-		return c.applyTimer(ev)
-	case TimerSet:
-		switch ev.ID {
-		case TimerPolicy:
-			c.timer = Time(ev.Value)
-		case TimerHold:
-			c.holdTimer = Time(ev.Value)
-		default:
-			return c.factError(ev, "no such timer")
-		}
-		return nil
-	case Note:
-		return nil
-	}
-	if ev.Device < 0 || int(ev.Device) >= len(c.devices) {
-		return c.factError(ev, "no such device")
-	}
-	switch ev.Kind {
-	case DeviceUp, DeviceDown, MemoryObserved:
-		return c.applyDevice(ev)
-	}
-	if ev.Model < 0 || int(ev.Model) >= len(c.queues) {
-		return c.factError(ev, "no such model")
-	}
-	switch ev.Kind {
+	case ItemCancelled, ItemReadied, ItemRejected, DependantCancelled, ItemFailed, MemberDispatched:
+		return c.applyItem(ev)
 	case BatchStarted:
 		return c.applyBatchStarted(ev)
 	case BatchFinished, BatchFailed:
@@ -89,28 +71,55 @@ func (c *Core) apply(ev *Event) error {
 	case EvictFinished, EvictFailed:
 		return c.applyEvictEnded(ev)
 	case ModelHeld:
-		r := c.residency(ev.Device, ev.Model)
-		if r.state != Resident {
-			return c.factError(ev, "the model is not resident")
-		}
-		r.heldUntil = Time(ev.Value)
-		if r.heldUntil != Never {
-			c.lastHold = max(c.lastHold, r.heldUntil)
-		}
+		return c.applyHeld(ev)
+	case DeviceUp, DeviceDown, MemoryObserved:
+		return c.applyDevice(ev)
+	case TimerFired, TimerSet:
+		return c.applyTimer(ev)
+	case Note:
 		return nil
 	}
 	return c.factError(ev, "is of an unknown kind")
 }
 
-func (c *Core) applyItem(ev *Event) error {
-	if ev.Kind == ItemArrived {
-		return c.applyArrival(ev)
+// placed reports whether there are the device and the model of an event.
+func (c *Core) placed(ev *Event) bool {
+	return uint(ev.Device) < uint(len(c.devices)) && uint(ev.Model) < uint(len(c.queues))
+}
+
+const noModel = "no such model"
+
+// nowhere says what an event lacks that is not placed.
+func (c *Core) nowhere(ev *Event) error {
+	if uint(ev.Device) >= uint(len(c.devices)) {
+		return c.factError(ev, "no such device")
 	}
+	return c.factError(ev, noModel)
+}
+
+func (c *Core) applyHeld(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
+	r := c.residency(ev.Device, ev.Model)
+	if r.state != Resident {
+		return c.factError(ev, "the model is not resident")
+	}
+	r.heldUntil = Time(ev.Value)
+	if r.heldUntil != Never {
+		c.lastHold = max(c.lastHold, r.heldUntil)
+	}
+	return nil
+}
+
+func (c *Core) applyItem(ev *Event) error {
 	slot, ok := c.items.lookup(ItemID(ev.ID))
-	if !ok {
-		if ev.Kind == ItemCancelled && ev.ID >= 0 && ev.ID < c.arrivals {
-			return nil // it has ended already
-		}
+	switch {
+	case ev.Kind != ItemCancelled && uint(ev.Model) >= uint(len(c.queues)):
+		return c.factError(ev, noModel)
+	case !ok && ev.Kind == ItemCancelled && ev.ID >= 0 && ev.ID < c.arrivals:
+		return nil // it has ended already
+	case !ok:
 		return c.factError(ev, "the item is not in the system")
 	}
 	it := c.items.at(slot)
@@ -118,17 +127,10 @@ func (c *Core) applyItem(ev *Event) error {
 		return c.factError(ev, "the item is of another model")
 	}
 	switch ev.Kind {
-	case ItemReadied:
-		if it.state != itemBlocked || it.waiting != 0 {
-			return c.factError(ev, "the item has unfinished dependencies (invariant 4)")
-		}
-		c.forgetReleased(it.id)
-		c.blocked--
-		c.queues[it.model].blocked--
-		c.enqueue(slot)
-		return nil
 	case MemberDispatched:
 		return c.applyDispatch(ev, slot)
+	case ItemReadied:
+		return c.applyReadied(ev, it, slot)
 	case ItemCancelled:
 		if it.state == itemRunning {
 			it.cancelled = true
@@ -153,11 +155,24 @@ func (c *Core) applyItem(ev *Event) error {
 	return nil
 }
 
-func (c *Core) applyArrival(ev *Event) error {
-	if ev.ID != c.arrivals {
-		return c.factError(ev, "items must be numbered in the order of their arrival")
+func (c *Core) applyReadied(ev *Event, it *item, slot slotID) error {
+	if it.state != itemBlocked || it.waiting != 0 {
+		return c.factError(ev, "the item has unfinished dependencies (invariant 4)")
 	}
-	if ev.Follow() < 0 {
+	c.forgetReleased(it.id)
+	c.blocked--
+	c.queues[it.model].blocked--
+	c.enqueue(it, slot)
+	return nil
+}
+
+func (c *Core) applyArrival(ev *Event) error {
+	switch {
+	case uint(ev.Model) >= uint(len(c.queues)):
+		return c.factError(ev, noModel)
+	case ev.ID != c.arrivals:
+		return c.factError(ev, "items must be numbered in the order of their arrival")
+	case ev.Follow() < 0:
 		return c.factError(ev, "a negative number of attributes")
 	}
 	c.arrivals++
@@ -176,7 +191,7 @@ func (c *Core) applyArrival(ev *Event) error {
 		c.arriving = slot
 		return nil
 	}
-	c.place(slot)
+	c.place(it, slot)
 	return nil
 }
 
@@ -190,16 +205,16 @@ func (c *Core) applyAttribute(ev *Event) error {
 		if ev.Value < 0 {
 			return c.factError(ev, "a negative job")
 		}
-		it.job = JobID(ev.Value)
+		it.tag().job = JobID(ev.Value)
 	case ItemDeadline:
-		it.deadline = Time(ev.Value)
+		it.tag().deadline = Time(ev.Value)
 	case ItemWork:
 		if ev.Value <= 0 {
 			return c.factError(ev, "work must be positive")
 		}
 		it.work = ev.Value
 	case ItemTenant:
-		it.tenant = ev.Value
+		it.tag().tenant = ev.Value
 	case ItemDependsOn:
 		if err := c.applyDependency(it.id, ItemID(ev.Value)); err != nil {
 			return err
@@ -208,7 +223,7 @@ func (c *Core) applyAttribute(ev *Event) error {
 	if c.follow--; c.follow == 0 {
 		slot := c.arriving
 		c.arriving = -1
-		c.place(slot)
+		c.place(c.items.at(slot), slot)
 	}
 	return nil
 }
@@ -236,13 +251,12 @@ func (c *Core) applyDependency(id, on ItemID) error {
 }
 
 // place puts a complete arrival where it belongs.
-func (c *Core) place(slot slotID) {
-	it := c.items.at(slot)
-	if it.job >= 0 {
+func (c *Core) place(it *item, slot slotID) {
+	if it.tagged && it.tags.job >= 0 {
 		c.enterJob(it)
 	}
 	if it.waiting == 0 {
-		c.enqueue(slot)
+		c.enqueue(it, slot)
 		return
 	}
 	it.state = itemBlocked
@@ -255,27 +269,25 @@ func (c *Core) place(slot slotID) {
 }
 
 func (c *Core) enterJob(it *item) {
-	j, known := c.jobs[it.job]
+	j, known := c.jobs[it.tags.job]
 	if !known {
 		j = Job{Arrival: it.arrival, Deadline: Never}
 	}
 	j.Unfinished++
-	j.Deadline = min(j.Deadline, it.deadline)
-	c.jobs[it.job] = j
+	j.Deadline = min(j.Deadline, it.tags.deadline)
+	c.jobs[it.tags.job] = j
 }
 
-func (c *Core) enqueue(slot slotID) {
-	it := c.items.at(slot)
-	it.state, it.readyAt, it.seq = itemReady, c.now, c.readySeq
+func (c *Core) enqueue(it *item, slot slotID) {
+	it.readyAt, it.seq = c.now, c.readySeq
 	c.readySeq++
 	if c.cfg.Order != nil {
 		it.key = c.cfg.Order(it.view())
 	}
-	c.toQueue(slot)
+	c.toQueue(it, slot)
 }
 
-func (c *Core) toQueue(slot slotID) {
-	it := c.items.at(slot)
+func (c *Core) toQueue(it *item, slot slotID) {
 	it.state = itemReady
 	q := &c.queues[it.model]
 	q.push(&c.items, slot)
@@ -342,16 +354,20 @@ func (c *Core) gone(id ItemID) bool {
 
 func (c *Core) endItem(slot slotID) {
 	it := c.items.at(slot)
-	if it.job >= 0 {
-		j := c.jobs[it.job]
-		if j.Unfinished--; j.Unfinished > 0 {
-			c.jobs[it.job] = j
-		} else {
-			delete(c.jobs, it.job)
-		}
+	if it.tagged && it.tags.job >= 0 {
+		c.leaveJob(it.tags.job)
 	}
 	c.progressed()
 	c.items.remove(slot)
+}
+
+func (c *Core) leaveJob(id JobID) {
+	j := c.jobs[id]
+	if j.Unfinished--; j.Unfinished > 0 {
+		c.jobs[id] = j
+	} else {
+		delete(c.jobs, id)
+	}
 }
 
 func (c *Core) applyDispatch(ev *Event, slot slotID) error {
@@ -364,12 +380,23 @@ func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 	case c.staged >= 0 && (ev.Model != c.stagedModel || ev.Device != c.stagedDevice):
 		return c.factError(ev, "the batch is of another model or device")
 	}
-	c.leaveQueue(slot)
+	c.dispatch(q, slot, ev.Model, ev.Device)
+	return nil
+}
+
+// dispatch makes the first item of its queue a member of the batch being put
+// together.
+func (c *Core) dispatch(q *queue, slot slotID, m ModelID, d DeviceID) {
 	it := c.items.at(slot)
+	q.remove(&c.items, slot)
+	if q.n == 0 {
+		c.active.remove(m)
+	}
+	c.ready--
 	it.state = itemRunning
 	if c.staged < 0 {
 		c.staged, c.stagedN, c.stagedWork = slot, 0, 0
-		c.stagedModel, c.stagedDevice = ev.Model, ev.Device
+		c.stagedModel, c.stagedDevice = m, d
 	} else {
 		c.items.at(c.stagedTail).next = slot
 	}
@@ -379,10 +406,12 @@ func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 	c.stagedWork += it.work
 	c.running++
 	c.progressed()
-	return nil
 }
 
 func (c *Core) applyBatchStarted(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev, r, model := &c.devices[ev.Device], c.residency(ev.Device, ev.Model), &c.cfg.Models[ev.Model]
 	switch {
 	case ev.ID != c.seq:
@@ -396,9 +425,17 @@ func (c *Core) applyBatchStarted(ev *Event) error {
 	case model.Batch.Memory > 0 && model.Batch.Memory > (dev.budget-dev.reserved)/Bytes(ev.Members()):
 		return c.factError(ev, "the budget does not allow it (invariant 2)")
 	}
-	memory := model.Batch.Memory * Bytes(ev.Members())
+	c.startBatch(ev, dev, r)
+	return nil
+}
+
+func (c *Core) startBatch(ev *Event, dev *device, r *residency) {
+	memory := c.cfg.Models[ev.Model].Batch.Memory * Bytes(c.stagedN)
 	dev.reserved += memory
-	dev.batches = append(dev.batches, batch{seq: ev.ID, model: ev.Model, n: c.stagedN, head: c.staged, start: ev.At, estimate: ev.Estimate(), memory: memory})
+	dev.batches = append(dev.batches, batch{})
+	b := &dev.batches[len(dev.batches)-1]
+	b.seq, b.model, b.n, b.head = ev.ID, ev.Model, c.stagedN, c.staged
+	b.start, b.estimate, b.memory = ev.At, ev.Estimate(), memory
 	c.staged, c.stagedTail = -1, -1
 	if dev.last != ev.Model {
 		dev.last, dev.lastSince = ev.Model, ev.At
@@ -407,7 +444,6 @@ func (c *Core) applyBatchStarted(ev *Event) error {
 	r.running++
 	r.batches++
 	c.use(r)
-	return nil
 }
 
 func (c *Core) use(r *residency) {
@@ -416,6 +452,9 @@ func (c *Core) use(r *residency) {
 }
 
 func (c *Core) applyBatchEnded(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev := &c.devices[ev.Device]
 	for i := range dev.batches {
 		b := &dev.batches[i]
@@ -425,13 +464,17 @@ func (c *Core) applyBatchEnded(ev *Event) error {
 		if b.model != ev.Model {
 			return c.factError(ev, "the batch is of another model")
 		}
-		ended := *b
-		dev.batches = append(dev.batches[:i], dev.batches[i+1:]...)
-		dev.reserved -= ended.memory
+		head := b.head
+		dev.reserved -= b.memory
+		if last := len(dev.batches) - 1; i < last {
+			dev.batches = append(dev.batches[:i], dev.batches[i+1:]...)
+		} else {
+			dev.batches = dev.batches[:last]
+		}
 		r := c.residency(ev.Device, ev.Model)
 		r.running--
 		c.use(r)
-		c.endMembers(ended.head, ev.Kind == BatchFinished)
+		c.endMembers(head, ev.Kind == BatchFinished)
 		return nil
 	}
 	return c.factError(ev, "no such batch is running")
@@ -448,11 +491,13 @@ func (c *Core) endMembers(head slotID, finished bool) {
 			c.endBadly(slot)
 		case finished:
 			c.done++
-			c.items.takeDependants(slot, c.release)
+			if it.dependants >= 0 {
+				c.items.takeDependants(slot, c.release)
+			}
 			c.endItem(slot)
 		default:
 			it.attempts++
-			c.toQueue(slot)
+			c.toQueue(it, slot)
 			if int(it.attempts) >= c.cfg.Attempts {
 				c.doomed.push(it.id)
 			}
@@ -479,6 +524,9 @@ func (c *Core) release(id ItemID) {
 }
 
 func (c *Core) applyClaim(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	bytes := Bytes(ev.Value)
 	switch {
@@ -501,6 +549,9 @@ func (c *Core) applyClaim(ev *Event) error {
 }
 
 func (c *Core) applyLoadStarted(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	need := c.cfg.Models[ev.Model].Bytes
 	claimed := dev.claim.active() && dev.claim.model == ev.Model
@@ -516,21 +567,31 @@ func (c *Core) applyLoadStarted(ev *Event) error {
 	case ev.Tier() != c.tierOf(ev.Model):
 		return c.factError(ev, "the weights are in another tier")
 	}
-	if claimed {
-		dev.claim = claim{model: NoModel}
-		c.claims--
-	} else {
-		dev.reserved += need
-		c.settleIn(ev.Device, ev.Model)
-	}
-	*r = residency{state: Loading, seq: ev.ID, since: ev.At, estimate: ev.Estimate(), tier: ev.Tier(), ordinal: c.loads[ev.Model]}
-	dev.loading = ev.Model
-	c.loads[ev.Model]++
-	c.touchHost(ev.Model)
+	c.beginLoad(ev, dev, r)
 	return nil
 }
 
+func (c *Core) beginLoad(ev *Event, dev *device, r *residency) {
+	if dev.claim.active() {
+		dev.claim = claim{model: NoModel}
+		c.claims--
+	} else {
+		dev.reserved += c.cfg.Models[ev.Model].Bytes
+		c.settleIn(ev.Device, ev.Model)
+	}
+	// Whatever was known of an earlier stay was forgotten when it ended.
+	r.state, r.seq, r.since, r.estimate, r.tier, r.ordinal = Loading, ev.ID, ev.At, ev.Estimate(), ev.Tier(), c.loads[ev.Model]
+	dev.loading = ev.Model
+	c.loads[ev.Model]++
+	if c.inHost[ev.Model] {
+		c.touchHost(ev.Model)
+	}
+}
+
 func (c *Core) applyLoadEnded(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	if r.state != Loading || r.seq != ev.ID {
 		return c.factError(ev, "no such load is in flight")
@@ -558,6 +619,9 @@ func (c *Core) applyLoadEnded(ev *Event) error {
 }
 
 func (c *Core) applyEvictStarted(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	r := c.residency(ev.Device, ev.Model)
 	switch {
 	case ev.ID != c.seq:
@@ -565,13 +629,20 @@ func (c *Core) applyEvictStarted(ev *Event) error {
 	case r.state != Resident || r.running > 0 || r.heldUntil > ev.At:
 		return c.factError(ev, "the model is busy, held or not resident (invariant 6)")
 	}
-	r.state, r.seq, r.since = Evicting, ev.ID, ev.At
-	c.devices[ev.Device].evicting += c.cfg.Models[ev.Model].Bytes
-	c.evictions++
+	c.beginEvict(ev, &c.devices[ev.Device], r)
 	return nil
 }
 
+func (c *Core) beginEvict(ev *Event, dev *device, r *residency) {
+	r.state, r.seq, r.since = Evicting, ev.ID, ev.At
+	dev.evicting += c.cfg.Models[ev.Model].Bytes
+	c.evictions++
+}
+
 func (c *Core) applyEvictEnded(ev *Event) error {
+	if !c.placed(ev) {
+		return c.nowhere(ev)
+	}
 	dev, r := &c.devices[ev.Device], c.residency(ev.Device, ev.Model)
 	if r.state != Evicting || r.seq != ev.ID {
 		return c.factError(ev, "no such eviction is in flight")
@@ -608,7 +679,11 @@ func (c *Core) settleOut(d DeviceID, m ModelID) {
 	dev := &c.devices[d]
 	for i, r := range dev.residents {
 		if r == m {
-			dev.residents = append(dev.residents[:i], dev.residents[i+1:]...)
+			if last := len(dev.residents) - 1; i < last {
+				dev.residents = append(dev.residents[:i], dev.residents[i+1:]...)
+			} else {
+				dev.residents = dev.residents[:last]
+			}
 			break
 		}
 	}
@@ -659,6 +734,10 @@ func (c *Core) applyTimer(ev *Event) error {
 	default:
 		return c.factError(ev, "no such timer")
 	}
+	if ev.Kind == TimerSet {
+		*timer = Time(ev.Value)
+		return nil
+	}
 	if *timer > ev.At {
 		return c.factError(ev, "the timer is not due")
 	}
@@ -667,6 +746,9 @@ func (c *Core) applyTimer(ev *Event) error {
 }
 
 func (c *Core) applyDevice(ev *Event) error {
+	if uint(ev.Device) >= uint(len(c.devices)) {
+		return c.nowhere(ev)
+	}
 	dev := &c.devices[ev.Device]
 	switch ev.Kind {
 	case MemoryObserved:

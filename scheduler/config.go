@@ -31,7 +31,7 @@ type BatchCost struct {
 // Time returns the expected duration of a batch of n items that together have
 // the given work in millionths (n·WorkUnit for ordinary items), MaxTime if it
 // is longer.
-func (c BatchCost) Time(n int, work int64) Time {
+func (c *BatchCost) Time(n int, work int64) Time {
 	variable, base := Time(0), c.Base
 	switch {
 	case n <= 0:

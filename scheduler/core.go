@@ -68,7 +68,8 @@ type ended struct {
 type Core struct {
 	cfg      Config
 	view     View
-	observer Observer
+	observer Observer // nil: the policy needs none
+	watched  KindSet  // what the observer wants to see
 
 	now        Time
 	seq        int64 // of the next event
@@ -160,7 +161,12 @@ func New(cfg Config) (*Core, error) {
 	for i, d := range cfg.Devices {
 		c.devices[i] = device{up: !d.Down, slots: d.Slots, budget: d.Budget, loading: NoModel, claim: claim{model: NoModel}, last: NoModel}
 	}
-	c.observer, _ = cfg.Policy.(Observer)
+	if c.observer, _ = cfg.Policy.(Observer); c.observer != nil {
+		c.watched = KindSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+		if s, ok := cfg.Policy.(Selective); ok {
+			c.watched = s.Observes()
+		}
+	}
 	return c, nil
 }
 
@@ -208,35 +214,15 @@ func (c *Core) step(facts []Event) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	class := 0
-	for i := range facts {
-		c.out = append(c.out, facts[i])
-		ev := &c.out[len(c.out)-1]
-		k := ev.Kind.Class()
-		switch {
-		case !ev.Kind.Fact():
-			return c.refuse(ev, "is no fact")
-		case k < class:
-			return c.refuse(ev, "is out of order within its instant")
-		case ev.At != facts[0].At:
-			return c.refuse(ev, "is not of the instant of its step")
-		}
-		class = k
-		ev.Flags &^= FlagFirst
-		if i == 0 {
-			ev.Flags |= FlagFirst
-		}
-		if err := c.commit(ev); err != nil {
-			return err
-		}
-	}
-	if c.arriving >= 0 {
-		return c.factError(&facts[len(facts)-1], "attributes of an arrival are missing")
-	}
-	if err := c.settle(); err != nil {
+	if err := c.take(facts); err != nil {
 		return err
 	}
 	for {
+		if c.unsettled() {
+			if err := c.settle(); err != nil {
+				return err
+			}
+		}
 		d := c.cfg.Policy.Next(&c.view)
 		if d.Kind == DecideIdle {
 			break
@@ -251,12 +237,43 @@ func (c *Core) step(facts []Event) error {
 		} else if rule != 0 {
 			return &IllegalDecision{At: c.now, Decision: d, Rule: rule}
 		}
-		if err := c.settle(); err != nil {
-			return err
-		}
 	}
 	if c.cfg.Checked {
 		return c.Check()
+	}
+	return nil
+}
+
+// take logs and applies the facts of a step.
+func (c *Core) take(facts []Event) error {
+	at, class, first := facts[0].At, 0, FlagFirst
+	if at > c.now {
+		c.now = at
+		c.progressed()
+	}
+	c.arrivedNow = 0
+	for i := range facts {
+		c.out = append(c.out, facts[i])
+		ev := &c.out[len(c.out)-1]
+		ev.Flags = ev.Flags&^FlagFirst | first
+		first = 0
+		k := ev.Kind.Class()
+		if k < class || k == noClass || ev.At != at || at < c.now {
+			return c.refuse(ev, class)
+		}
+		class = k
+		if c.arriving >= 0 && !c.attributes(ev) {
+			return c.undo(c.factError(ev, notAttribute))
+		}
+		if err := c.apply(ev); err != nil {
+			return c.undo(err)
+		}
+		if c.seq++; c.watched.Has(ev.Kind) {
+			c.show(ev)
+		}
+	}
+	if c.arriving >= 0 {
+		return c.factError(&facts[len(facts)-1], "attributes of an arrival are missing")
 	}
 	return nil
 }
@@ -273,37 +290,66 @@ func (c *Core) lose(d Decision) error {
 	return &LivelockError{At: c.now, Cycle: c.recent}
 }
 
-// commit applies the last event of the log and shows it to the policy; an
-// event that cannot be applied leaves the log.
-func (c *Core) commit(ev *Event) error {
-	if err := c.applyNext(ev); err != nil {
-		c.out = c.out[:len(c.out)-1]
-		return err
-	}
-	if c.observer != nil {
-		c.observer.Observe(&c.view, *ev)
-	}
-	return nil
-}
-
-// refuse takes the last event back out of the log.
-func (c *Core) refuse(ev *Event, what string) error {
-	err := c.factError(ev, what)
+// undo takes the last event, with which something is wrong, out of the log.
+func (c *Core) undo(err error) error {
 	c.out = c.out[:len(c.out)-1]
 	return err
 }
 
+// refuse takes the last event, a fact that may not follow one of the given
+// class, back out of the log.
+func (c *Core) refuse(ev *Event, class int) error {
+	what := "is not of the instant of its step"
+	switch k := ev.Kind.Class(); {
+	case k == noClass:
+		what = "is no fact"
+	case k < class:
+		what = "is out of order within its instant"
+	case ev.At < c.now && ev.First():
+		what = earlier
+	}
+	return c.undo(c.factError(ev, what))
+}
+
 // decided logs and applies a decision of this instant.
 func (c *Core) decided(kind Kind, id, value int64, m ModelID, d DeviceID) error {
-	c.out = append(c.out, Event{At: c.now, Kind: kind, ID: id, Value: value, Model: m, Device: d})
-	return c.commit(&c.out[len(c.out)-1])
+	ev := c.log(kind, id, value, m, d)
+	if err := c.apply(ev); err != nil {
+		return c.undo(err)
+	}
+	c.applied(ev)
+	return nil
 }
+
+// log appends a decision of this instant. The pointer is good until the next
+// one.
+func (c *Core) log(kind Kind, id, value int64, m ModelID, d DeviceID) *Event {
+	c.out = append(c.out, Event{})
+	ev := &c.out[len(c.out)-1]
+	ev.At, ev.Kind, ev.ID, ev.Value, ev.Model, ev.Device = c.now, kind, id, value, m, d
+	return ev
+}
+
+// applied counts an event that changed the state and shows it to the policy.
+func (c *Core) applied(ev *Event) {
+	if c.seq++; c.watched.Has(ev.Kind) {
+		c.show(ev)
+	}
+}
+
+func (c *Core) show(ev *Event) { c.observer.Observe(&c.view, *ev) }
 
 // decide validates a policy's decision and emits its events. A rule other
 // than 0 means that the decision is illegal and nothing happened.
 func (c *Core) decide(d *Decision) (Rule, error) {
-	if rule := c.known(d); rule != 0 {
-		return rule, nil
+	switch d.Kind {
+	case DecideRun, DecideLoad, DecideEvict, DecideHold:
+		if uint(d.Device) >= uint(len(c.devices)) || uint(d.Model) >= uint(len(c.queues)) {
+			return RuleKnown, nil
+		}
+		if !c.devices[d.Device].up {
+			return RuleUp, nil
+		}
 	}
 	switch d.Kind {
 	case DecideRun:
@@ -311,53 +357,51 @@ func (c *Core) decide(d *Decision) (Rule, error) {
 	case DecideLoad:
 		return c.decideLoad(d)
 	case DecideEvict:
-		if rule := c.evictRule(d.Device, d.Model); rule != 0 {
-			return rule, nil
-		}
-		if err := c.note(d); err != nil {
-			return 0, err
-		}
-		return 0, c.startEvict(d.Device, d.Model)
+		return c.decideEvict(d)
 	case DecideWake:
-		if d.At <= c.now || d.At >= c.timer {
-			return RuleWakeTime, nil
-		}
-		if err := c.note(d); err != nil {
-			return 0, err
-		}
-		return 0, c.decided(TimerSet, TimerPolicy, int64(d.At), NoModel, NoDevice)
+		return c.decideWake(d)
 	case DecideReject:
-		slot, _ := c.items.lookup(d.Item)
-		if s := c.items.at(slot).state; s != itemBlocked && s != itemReady {
-			return RuleReady, nil
-		}
-		if err := c.note(d); err != nil {
-			return 0, err
-		}
-		return 0, c.decided(ItemRejected, int64(d.Item), int64(d.At), c.items.at(slot).model, NoDevice)
+		return c.decideReject(d)
+	case DecideHold:
+		return c.decideHold(d)
 	}
-	return c.decideHold(d)
+	return RuleKnown, nil
 }
 
-func (c *Core) known(d *Decision) Rule {
-	switch d.Kind {
-	case DecideWake:
-		return 0
-	case DecideReject:
-		if _, ok := c.items.lookup(d.Item); !ok {
-			return RuleKnown
-		}
-		return 0
-	case DecideRun, DecideLoad, DecideEvict, DecideHold:
-		if d.Device < 0 || int(d.Device) >= len(c.devices) || d.Model < 0 || int(d.Model) >= len(c.cfg.Models) {
-			return RuleKnown
-		}
-		if !c.devices[d.Device].up {
-			return RuleUp
-		}
-		return 0
+func (c *Core) decideEvict(d *Decision) (Rule, error) {
+	if rule := c.evictRule(d.Device, d.Model); rule != 0 {
+		return rule, nil
 	}
-	return RuleKnown
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	c.startEvict(d.Device, d.Model)
+	return 0, nil
+}
+
+func (c *Core) decideWake(d *Decision) (Rule, error) {
+	if d.At <= c.now || d.At >= c.timer {
+		return RuleWakeTime, nil
+	}
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	return 0, c.decided(TimerSet, TimerPolicy, int64(d.At), NoModel, NoDevice)
+}
+
+func (c *Core) decideReject(d *Decision) (Rule, error) {
+	slot, ok := c.items.lookup(d.Item)
+	if !ok {
+		return RuleKnown, nil
+	}
+	it := c.items.at(slot)
+	if it.state != itemBlocked && it.state != itemReady {
+		return RuleReady, nil
+	}
+	if err := c.note(d); err != nil {
+		return 0, err
+	}
+	return 0, c.decided(ItemRejected, int64(d.Item), int64(d.At), it.model, NoDevice)
 }
 
 func (c *Core) note(d *Decision) error {
@@ -367,10 +411,13 @@ func (c *Core) note(d *Decision) error {
 	return c.decided(Note, d.Why.Code, d.Why.Value, d.Model, d.Device)
 }
 
+// The three that follow skip what Apply verifies of an event: they have just
+// found it legal. What they change is the same code.
+
 func (c *Core) decideRun(d *Decision) (Rule, error) {
-	dev, q, model := &c.devices[d.Device], &c.queues[d.Model], &c.cfg.Models[d.Model]
+	dev, r, q, model := &c.devices[d.Device], c.residency(d.Device, d.Model), &c.queues[d.Model], &c.cfg.Models[d.Model]
 	switch {
-	case c.residency(d.Device, d.Model).state != Resident:
+	case r.state != Resident:
 		return RuleResident, nil
 	case len(dev.batches) >= dev.slots:
 		return RuleSlot, nil
@@ -378,7 +425,7 @@ func (c *Core) decideRun(d *Decision) (Rule, error) {
 		return RuleBatchSize, nil
 	case d.N > q.n:
 		return RuleReady, nil
-	case d.N > c.fits(d.Device, d.Model):
+	case model.Batch.Memory > 0 && d.N > c.fits(d.Device, d.Model):
 		return RuleBudget, nil
 	}
 	if err := c.note(d); err != nil {
@@ -386,12 +433,29 @@ func (c *Core) decideRun(d *Decision) (Rule, error) {
 	}
 	for range d.N {
 		slot := q.first(&c.items)
-		if err := c.decided(MemberDispatched, int64(c.items.at(slot).id), 0, d.Model, d.Device); err != nil {
-			return 0, err
-		}
+		ev := c.log(MemberDispatched, int64(c.items.at(slot).id), 0, d.Model, d.Device)
+		c.dispatch(q, slot, d.Model, d.Device)
+		c.applied(ev)
 	}
 	estimate := model.Batch.Time(d.N, c.stagedWork)
-	return 0, c.decided(BatchStarted, c.seq, PackBatch(d.N, estimate), d.Model, d.Device)
+	ev := c.log(BatchStarted, c.seq, PackBatch(d.N, estimate), d.Model, d.Device)
+	c.startBatch(ev, dev, r)
+	c.applied(ev)
+	return 0, nil
+}
+
+func (c *Core) startEvict(d DeviceID, m ModelID) {
+	ev := c.log(EvictStarted, c.seq, int64(c.cfg.Models[m].Bytes), m, d)
+	c.beginEvict(ev, &c.devices[d], c.residency(d, m))
+	c.applied(ev)
+}
+
+func (c *Core) startLoad(d DeviceID, m ModelID) {
+	tier := c.tierOf(m)
+	ev := c.log(LoadStarted, c.seq, int64(c.loadEstimate(m, tier)), m, d)
+	ev.Flags = uint8(tier) << tierShift
+	c.beginLoad(ev, &c.devices[d], c.residency(d, m))
+	c.applied(ev)
 }
 
 func (c *Core) decideLoad(d *Decision) (Rule, error) {
@@ -399,18 +463,21 @@ func (c *Core) decideLoad(d *Decision) (Rule, error) {
 	if rule != 0 {
 		return rule, nil
 	}
-	victims = c.keepVictims(victims)
+	if len(victims) > 0 {
+		victims = c.keepVictims(victims)
+	}
 	if err := c.note(d); err != nil {
 		return 0, err
 	}
-	dev := &c.devices[d.Device]
-	if free := dev.headroom(); free < c.cfg.Models[d.Model].Bytes {
+	if free := c.devices[d.Device].headroom(); free < c.cfg.Models[d.Model].Bytes {
 		if err := c.decided(LoadClaimed, 0, int64(free), d.Model, d.Device); err != nil {
 			return 0, err
 		}
-		return 0, c.startEvicts(d.Device, victims)
+		c.startEvicts(d.Device, victims)
+		return 0, nil
 	}
-	return 0, c.startLoad(d.Device, d.Model)
+	c.startLoad(d.Device, d.Model)
+	return 0, nil
 }
 
 func (c *Core) decideHold(d *Decision) (Rule, error) {
@@ -444,16 +511,6 @@ func (c *Core) evictRule(d DeviceID, m ModelID) Rule {
 	return 0
 }
 
-func (c *Core) startEvict(d DeviceID, m ModelID) error {
-	return c.decided(EvictStarted, c.seq, int64(c.cfg.Models[m].Bytes), m, d)
-}
-
-func (c *Core) startLoad(d DeviceID, m ModelID) error {
-	c.out = append(c.out, Event{At: c.now, Kind: LoadStarted, ID: c.seq, Value: int64(c.loadEstimate(m)),
-		Model: m, Device: d, Flags: uint8(c.tierOf(m)) << tierShift})
-	return c.commit(&c.out[len(c.out)-1])
-}
-
 // keepVictims copies planned victims: observers and policies may ask for other
 // plans while these leave.
 func (c *Core) keepVictims(victims []ModelID) []ModelID {
@@ -461,13 +518,10 @@ func (c *Core) keepVictims(victims []ModelID) []ModelID {
 	return c.leaving
 }
 
-func (c *Core) startEvicts(d DeviceID, victims []ModelID) error {
+func (c *Core) startEvicts(d DeviceID, victims []ModelID) {
 	for _, m := range victims {
-		if err := c.startEvict(d, m); err != nil {
-			return err
-		}
+		c.startEvict(d, m)
 	}
-	return nil
 }
 
 // planLoad returns whom a load of m on d would evict, or the rule that
@@ -528,15 +582,14 @@ func (c *Core) chooseVictims(d DeviceID, m ModelID, need Bytes) ([]ModelID, Rule
 	return kept, 0
 }
 
-// settle decides what follows of itself, before the policy is asked.
-func (c *Core) settle() error {
-	if c.doomed.n()+c.orphans.n()+c.released.n()+c.claims == 0 && c.lastHold <= c.now {
-		return nil
-	}
-	return c.settleAll()
+// unsettled reports whether something may follow of itself, before the policy
+// is asked.
+func (c *Core) unsettled() bool {
+	return len(c.doomed.list)|len(c.orphans.list)|len(c.released.list)|c.claims != 0 || c.lastHold > c.now
 }
 
-func (c *Core) settleAll() error {
+// settle decides what follows of itself.
+func (c *Core) settle() error {
 	for c.doomed.n()+c.orphans.n()+c.released.n() > 0 {
 		if err := c.settleItems(); err != nil {
 			return err
@@ -583,7 +636,8 @@ func (c *Core) settleItems() error {
 	return nil
 }
 
-// fifo is a short-lived list that keeps its memory.
+// fifo is a short-lived list that keeps its memory. Its list is empty when it
+// is.
 type fifo[T any] struct {
 	list []T
 	head int
@@ -606,7 +660,8 @@ func (c *Core) settleClaim(d DeviceID) error {
 	m := dev.claim.model
 	need := c.cfg.Models[m].Bytes - dev.claim.got
 	if need <= 0 {
-		return c.startLoad(d, m)
+		c.startLoad(d, m)
+		return nil
 	}
 	if dev.evicting+min(0, dev.free()) >= need {
 		return nil
@@ -627,7 +682,8 @@ func (c *Core) settleClaim(d DeviceID) error {
 			return err
 		}
 	}
-	return c.startEvicts(d, c.keepVictims(victims))
+	c.startEvicts(d, c.keepVictims(victims))
+	return nil
 }
 
 // settleHolds sets the core's own timer to the next expiry of a hold.
@@ -777,8 +833,7 @@ func (c *Core) tierOf(m ModelID) Tier {
 	return TierDisk
 }
 
-func (c *Core) loadEstimate(m ModelID) Time {
-	tier := c.tierOf(m)
+func (c *Core) loadEstimate(m ModelID, tier Tier) Time {
 	if c.cfg.Estimator == nil {
 		return c.cfg.Models[m].Load[tier]
 	}

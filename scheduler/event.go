@@ -177,35 +177,44 @@ func (k Kind) Fact() bool { return k > 0 && k < 64 }
 
 // Effect reports whether the world has to carry out events of kind k.
 func (k Kind) Effect() bool {
-	switch k {
-	case MemberDispatched, BatchStarted, LoadStarted, EvictStarted, TimerSet:
-		return true
-	}
-	return false
+	const first = ItemReadied
+	const effects = 1<<(MemberDispatched-first) | 1<<(BatchStarted-first) | 1<<(LoadStarted-first) | 1<<(EvictStarted-first) | 1<<(TimerSet-first)
+	return k >= first && effects>>(k-first)&1 != 0
 }
+
+// KindSet is a set of kinds of events.
+type KindSet [4]uint64
+
+// Kinds returns the set of the given kinds.
+func Kinds(kinds ...Kind) KindSet {
+	var s KindSet
+	for _, k := range kinds {
+		s[k>>6] |= 1 << (k & 63)
+	}
+	return s
+}
+
+// Has reports whether k is in the set.
+func (s *KindSet) Has(k Kind) bool { return s[k>>6]>>(k&63)&1 != 0 }
+
+// ranks are the classes of the kinds from 0 on.
+const ranks = "8" + // no kind
+	"666666" + // arrivals, their attributes and dependencies
+	"5" + // cancellations
+	"00" + "11" + "22" + // ends of batches, loads, evictions
+	"33" + "4" + // devices, memory
+	"7" // timers
+
+const noClass = 8
 
 // Class is the rank of a fact among those of one instant: what frees
 // resources comes first. Attributes and dependencies share their arrival's.
+// Decisions have none and come last.
 func (k Kind) Class() int {
-	switch k {
-	case BatchFinished, BatchFailed:
-		return 0
-	case LoadFinished, LoadFailed:
-		return 1
-	case EvictFinished, EvictFailed:
-		return 2
-	case DeviceUp, DeviceDown:
-		return 3
-	case MemoryObserved:
-		return 4
-	case ItemCancelled:
-		return 5
-	case ItemArrived, ItemJob, ItemDeadline, ItemWork, ItemTenant, ItemDependsOn:
-		return 6
-	case TimerFired:
-		return 7
+	if int(k) < len(ranks) {
+		return int(ranks[k] - '0')
 	}
-	return 8
+	return noClass
 }
 
 var kindNames = [...]string{

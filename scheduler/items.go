@@ -14,34 +14,61 @@ const (
 	itemRunning
 )
 
+// item is one in flight. What every item needs comes first; the rest is
+// untouched by items that have no use for it.
 type item struct {
 	id       ItemID
-	job      JobID
-	tenant   int64
 	arrival  Time
 	readyAt  Time
-	deadline Time
-	work     int64
-	key      int64 // place within its priority in an ordered queue
 	seq      int64 // place in the order of becoming ready
+	work     int64
+	model    ModelID
+	priority int32
 
-	next, prev       slotID // queue order; members of a batch; free slots
-	ageNext, agePrev slotID // order of seq, in ordered queues
-	left, right      slotID // search tree, in ordered queues
+	next, prev slotID // queue order; members of a batch; free slots
+	waiting    int32  // unfinished dependencies
+	state      itemState
+	cancelled  bool // while running: ends with its batch
+	tagged     bool // tags below are set; else it has none
 
+	attempts       int32
 	dependants     int32 // first and last edge to items that wait for this one
 	dependantsTail int32
-	waiting        int32 // unfinished dependencies
-	model          ModelID
-	priority       int32
-	attempts       int32
-	state          itemState
-	cancelled      bool // while running: ends with its batch
+
+	tags             tags
+	ageNext, agePrev slotID // order of seq, in ordered queues
+	left, right      slotID // search tree, in ordered queues
+	key              int64  // place within its priority in an ordered queue
+}
+
+// tags are what few items have.
+type tags struct {
+	job      JobID
+	tenant   int64
+	deadline Time
+}
+
+func noTags() tags { return tags{job: -1, tenant: -1, deadline: Never} }
+
+// tag returns the tags of an item for changing.
+func (it *item) tag() *tags {
+	if !it.tagged {
+		it.tagged, it.tags = true, noTags()
+	}
+	return &it.tags
+}
+
+func (it *item) tagsOrNone() tags {
+	if it.tagged {
+		return it.tags
+	}
+	return noTags()
 }
 
 func (it *item) view() Item {
-	return Item{ID: it.id, Model: it.model, Job: it.job, Tenant: it.tenant, Priority: it.priority, Arrival: it.arrival,
-		ReadyAt: it.readyAt, Deadline: it.deadline, Work: it.work, Seq: it.seq, Attempts: int(it.attempts)}
+	g := it.tagsOrNone()
+	return Item{ID: it.id, Model: it.model, Job: g.job, Tenant: g.tenant, Priority: it.priority, Arrival: it.arrival,
+		ReadyAt: it.readyAt, Deadline: g.deadline, Work: it.work, Seq: it.seq, Attempts: int(it.attempts)}
 }
 
 type edge struct {
@@ -95,34 +122,44 @@ func (t *itemTable) lookup(id ItemID) (slotID, bool) {
 // add gives an arriving item a slot, its placeholder's if it has one.
 func (t *itemTable) add(id ItemID) slotID {
 	var s slotID
-	if waitedFor, ok := t.placeholders[id]; ok && len(t.placeholders) > 0 {
+	if len(t.placeholders) == 0 {
+		s = t.alloc(id, itemArriving)
+	} else if waitedFor, ok := t.placeholders[id]; ok {
 		s = waitedFor
 		delete(t.placeholders, id)
-		it := &t.slots[s]
-		it.state = itemArriving
+		t.slots[s].state = itemArriving
 	} else {
 		s = t.alloc(id, itemArriving)
 	}
 	p := id>>pageBits - t.first
-	for p >= ItemID(len(t.pages)) {
-		t.pages = append(t.pages, nil)
+	if p >= ItemID(len(t.pages)) || t.pages[p] == nil {
+		p = t.newPage(p)
 	}
 	pg := t.pages[p]
-	if pg == nil {
-		if n := len(t.freePages); n > 0 {
-			pg, t.freePages = t.freePages[n-1], t.freePages[:n-1]
-		} else {
-			pg = new(page)
-		}
-		t.pages[p] = pg
-		if p > 0 && t.pages[p-1] != nil && t.pages[p-1].live == 0 {
-			t.freePage(p - 1)
-		}
-	}
 	pg.slots[id&(pageSize-1)] = s + 1
 	pg.live++
 	t.inFlight++
 	return s
+}
+
+// newPage begins page p of the ids and returns where it is.
+func (t *itemTable) newPage(p ItemID) ItemID {
+	for p >= ItemID(len(t.pages)) {
+		t.pages = append(t.pages, nil)
+	}
+	pg := (*page)(nil)
+	if n := len(t.freePages); n > 0 {
+		pg, t.freePages = t.freePages[n-1], t.freePages[:n-1]
+	} else {
+		pg = new(page)
+	}
+	t.pages[p] = pg
+	if p > 0 && t.pages[p-1] != nil && t.pages[p-1].live == 0 {
+		first := t.first
+		t.freePage(p - 1)
+		p -= t.first - first
+	}
+	return p
 }
 
 func (t *itemTable) alloc(id ItemID, state itemState) slotID {
@@ -131,10 +168,11 @@ func (t *itemTable) alloc(id ItemID, state itemState) slotID {
 		t.free = t.slots[s].next
 	} else {
 		s = slotID(len(t.slots))
-		t.slots = append(t.slots, item{})
+		t.slots = append(t.slots, item{dependants: -1, dependantsTail: -1})
 	}
-	t.slots[s] = item{id: id, job: -1, tenant: -1, deadline: Never, work: WorkUnit, next: -1, prev: -1,
-		dependants: -1, dependantsTail: -1, state: state}
+	it := &t.slots[s] // its dependants were taken and its attempts reset when it ended
+	it.id, it.readyAt, it.seq, it.work, it.next, it.prev, it.waiting = id, 0, 0, WorkUnit, -1, -1, 0
+	it.state, it.cancelled, it.tagged, it.key = state, false, false, 0
 	return s
 }
 
@@ -162,7 +200,7 @@ func (t *itemTable) remove(s slotID) {
 		t.freePage(p)
 	}
 	t.inFlight--
-	it.state = itemFree
+	it.state, it.attempts = itemFree, 0
 	it.next = t.free
 	t.free = s
 }

@@ -13,6 +13,12 @@ type Observer interface {
 	Observe(v *View, ev Event)
 }
 
+// Selective is implemented by observers that need to see some kinds of events
+// only; they are shown no others.
+type Selective interface {
+	Observes() KindSet
+}
+
 // Evictor chooses victims for a load that lacks need bytes on device d: a
 // model that is resident, idle, unheld and not yet promised (v.Evictable), or
 // false if it offers none. It is asked once a victim, also speculatively:

@@ -87,6 +87,11 @@ func (q *queue) push(t *itemTable, s slotID) {
 		q.odd++
 	}
 	if !q.ordered {
+		if len(q.buckets) == 1 && q.buckets[0].priority == it.priority {
+			q.buckets[0].push(t, s)
+			q.top = 0
+			return
+		}
 		i := q.find(it.priority)
 		if i == len(q.buckets) || q.buckets[i].priority != it.priority {
 			if !q.addBucket(i, it.priority) {
@@ -172,11 +177,17 @@ func (q *queue) addBucket(i int, priority int32) bool {
 func (b *bucket) push(t *itemTable, s slotID) {
 	it := t.at(s)
 	before := b.tail // the item after which s goes
-	if before >= 0 && t.at(before).seq > it.seq {
-		before = -1
-		for n := b.head; n >= 0 && t.at(n).seq < it.seq; n = t.at(n).next {
-			before = n
-		}
+	if before < 0 {
+		it.prev, it.next, b.head, b.tail = -1, -1, s, s
+		return
+	}
+	if last := t.at(before); last.seq < it.seq {
+		last.next, it.prev, it.next, b.tail = s, before, -1, s
+		return
+	}
+	before = -1
+	for n := b.head; n >= 0 && t.at(n).seq < it.seq; n = t.at(n).next {
+		before = n
 	}
 	it.prev = before
 	if before < 0 {

@@ -117,12 +117,12 @@ func (c *Core) appendBlocked(b []byte) []byte {
 }
 
 func (c *Core) appendItem(b []byte, it *item) []byte {
-	cancelled := int64(0)
+	g, cancelled := it.tagsOrNone(), int64(0)
 	if it.cancelled {
 		cancelled = 1
 	}
-	b = appendInts(b, int64(it.id), int64(it.model), int64(it.state), int64(it.job), it.tenant, int64(it.priority),
-		int64(it.arrival), int64(it.readyAt), int64(it.deadline), it.work, it.key, it.seq, int64(it.waiting), int64(it.attempts), cancelled)
+	b = appendInts(b, int64(it.id), int64(it.model), int64(it.state), int64(g.job), g.tenant, int64(it.priority),
+		int64(it.arrival), int64(it.readyAt), int64(g.deadline), it.work, it.key, it.seq, int64(it.waiting), int64(it.attempts), cancelled)
 	for e := it.dependants; e >= 0; e = c.items.edges[e].next {
 		b = appendInts(b, int64(c.items.edges[e].to))
 	}

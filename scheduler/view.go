@@ -103,7 +103,7 @@ func (v *View) LoadEstimate(d DeviceID, m ModelID) Time {
 	if v.State(d, m) == Resident {
 		return 0
 	}
-	return v.c.loadEstimate(m)
+	return v.c.loadEstimate(m, v.c.tierOf(m))
 }
 
 // UnloadEstimate returns the declared time of an eviction of m.

@@ -36,7 +36,7 @@ type Reactive interface {
 // Namer gives the names behind dense ids, for logs and messages.
 type Namer interface {
 	// ItemName returns the name of an item that one of the last two calls of
-	// the source's Next returned.
+	// the source's Next returned; "" if it has none but its number.
 	ItemName(item ItemID) string
 	JobName(job JobID) string
 	TenantName(tenant int64) string
@@ -77,25 +77,20 @@ func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
 			return ctx.Err()
 		}
 		facts, err := world.Next()
-		switch {
-		case err == io.EOF:
-			return core.End()
-		case err == ErrHorizon:
-			return nil
-		case err != nil:
-			return err
+		if err != nil {
+			return finish(core, err)
 		}
 		stepErr := core.Step(facts)
 		events := core.Ready()
-		for _, s := range sinks {
-			if err := s.Append(events); err != nil {
+		for i := range sinks {
+			if err := sinks[i].Append(events); err != nil {
 				return err
 			}
 		}
 		if stepErr != nil {
 			return stepErr
 		}
-		for i := range events {
+		for i := len(facts); i < len(events); i++ { // decisions follow the facts
 			if events[i].Kind.Effect() {
 				if err := world.Start(events[i]); err != nil {
 					return err
@@ -104,4 +99,15 @@ func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
 		}
 		core.Advance()
 	}
+}
+
+// finish says how a run ends whose world returned err.
+func finish(core *Core, err error) error {
+	switch err {
+	case io.EOF:
+		return core.End()
+	case ErrHorizon:
+		return nil
+	}
+	return err
 }

@@ -27,6 +27,7 @@ type World struct {
 	future  future
 	fixed   []fixedTimes
 	timers  [2]scheduler.Time
+	timerAt scheduler.Time // the earlier of them
 	facts   []scheduler.Event
 	started []int64
 	evicts  []int64 // like started: ordinals of each model's loads and evictions
@@ -37,6 +38,7 @@ type World struct {
 	arrivalAt scheduler.Time    // Never when nothing is known to come
 	drained   bool
 
+	keeps    bool                                // something of items: one of the maps may hold some
 	work     map[scheduler.ItemID]int64          // other than ordinary
 	service  map[scheduler.ItemID]scheduler.Time // recorded
 	attempts map[scheduler.ItemID]int            // of items whose batch failed
@@ -49,6 +51,7 @@ type World struct {
 func New(cfg Config) *World {
 	w := &World{cfg: cfg, draws: newDraws(cfg.Seed, cfg.Replicate, cfg.Models),
 		timers:  [2]scheduler.Time{scheduler.Never, scheduler.Never},
+		timerAt: scheduler.Never,
 		started: make([]int64, len(cfg.Models)),
 		evicts:  make([]int64, len(cfg.Models)),
 		work:    map[scheduler.ItemID]int64{}, attempts: map[scheduler.ItemID]int{}}
@@ -69,7 +72,7 @@ func New(cfg Config) *World {
 // Append shows the events to a source that reacts to them, and forgets what
 // is kept of items that will not start any more.
 func (w *World) Append(events []scheduler.Event) error {
-	if len(w.work)+len(w.service)+len(w.attempts) > 0 {
+	if w.keeps {
 		for i := range events {
 			switch events[i].Kind {
 			case scheduler.ItemCancelled, scheduler.ItemRejected, scheduler.DependantCancelled, scheduler.ItemFailed:
@@ -85,24 +88,34 @@ func (w *World) Append(events []scheduler.Event) error {
 
 // Next returns the facts of the next instant at which anything happens.
 func (w *World) Next() ([]scheduler.Event, error) {
-	if err := w.peek(); err != nil {
-		return nil, err
-	}
-	at := w.nextAt()
-	if at == scheduler.Never {
-		if early := w.faults.early; len(early) > 0 {
-			return nil, fmt.Errorf("sim: item %d is to be cancelled and has not arrived", early[0].ID)
+	if len(w.arrivals) == 0 && !w.drained {
+		if err := w.peek(); err != nil {
+			return nil, err
 		}
-		return nil, io.EOF
 	}
-	if w.cfg.Horizon > 0 && at > w.cfg.Horizon {
+	at, ends := min(w.timerAt, w.arrivalAt), false
+	if len(w.future) > 0 && w.future[0].At <= at {
+		at, ends = w.future[0].At, true
+	}
+	faults := w.faults.pending()
+	if faults {
+		at = min(at, w.faults.nextAt())
+	}
+	switch {
+	case at == scheduler.Never:
+		return nil, w.end()
+	case w.cfg.Horizon > 0 && at > w.cfg.Horizon:
 		return nil, scheduler.ErrHorizon
+	case !ends && !faults && w.timerAt != at && w.reactive == nil: // only arrivals
+		facts := w.arrivals
+		w.arrivals = nil
+		return facts, nil
 	}
 	w.facts = w.facts[:0]
 	for len(w.future) > 0 && w.future[0].At == at {
 		w.complete()
 	}
-	if w.faults.pending() {
+	if faults {
 		w.facts = w.faults.due(at, w.facts, w.loseDevice)
 	}
 	if w.arrivalAt == at {
@@ -113,22 +126,18 @@ func (w *World) Next() ([]scheduler.Event, error) {
 			w.faults.arrive(at, w.facts)
 		}
 	}
-	if w.timers[0] == at || w.timers[1] == at {
+	if w.timerAt == at {
 		w.fire(at)
 	}
 	return w.facts, nil
 }
 
-// nextAt returns the earliest of completions, faults, arrivals and timers.
-func (w *World) nextAt() scheduler.Time {
-	at := min(w.timers[scheduler.TimerPolicy], w.timers[scheduler.TimerHold], w.arrivalAt)
-	if len(w.future) > 0 {
-		at = min(at, w.future[0].At)
+// end says that nothing will happen any more.
+func (w *World) end() error {
+	if early := w.faults.early; len(early) > 0 {
+		return fmt.Errorf("sim: item %d is to be cancelled and has not arrived", early[0].ID)
 	}
-	if w.faults.pending() {
-		at = min(at, w.faults.nextAt())
-	}
-	return at
+	return io.EOF
 }
 
 func (w *World) fire(at scheduler.Time) {
@@ -138,6 +147,7 @@ func (w *World) fire(at scheduler.Time) {
 			w.facts = append(w.facts, scheduler.Event{At: at, Kind: scheduler.TimerFired, ID: int64(id), Model: scheduler.NoModel, Device: scheduler.NoDevice})
 		}
 	}
+	w.timerAt = min(w.timers[0], w.timers[1])
 }
 
 // peek learns when the next arrivals are due, and fetches them from a source
@@ -148,9 +158,6 @@ func (w *World) peek() error {
 		if t, ok := w.reactive.NextAt(); ok {
 			w.arrivalAt = t
 		}
-		return nil
-	}
-	if w.drained || len(w.arrivals) > 0 {
 		return nil
 	}
 	events, err := w.cfg.Source.Next()
@@ -189,7 +196,7 @@ func (w *World) admit(events []scheduler.Event) error {
 		switch ev.Kind {
 		case scheduler.ItemWork:
 			if ev.Value != scheduler.WorkUnit {
-				w.work[ev.Item()] = ev.Value
+				w.work[ev.Item()], w.keeps = ev.Value, true
 			}
 		case scheduler.ItemArrived:
 			if ev.Model < 0 || int(ev.Model) >= len(w.cfg.Models) {
@@ -197,7 +204,7 @@ func (w *World) admit(events []scheduler.Event) error {
 			}
 			if w.recorded != nil {
 				if t, ok := w.recorded.Service(ev.Item()); ok {
-					w.service[ev.Item()] = t
+					w.service[ev.Item()], w.keeps = t, true
 				}
 			}
 		}
@@ -213,44 +220,58 @@ func (w *World) Start(ev scheduler.Event) error {
 		return nil
 	case scheduler.TimerSet:
 		w.timers[ev.ID] = scheduler.Time(ev.Value)
+		w.timerAt = min(w.timers[0], w.timers[1])
 		return nil
 	case scheduler.BatchStarted:
-		return w.startBatch(ev)
+		return w.startBatch(&ev)
 	case scheduler.LoadStarted:
-		n := &w.started[ev.Model]
-		took := w.fixed[ev.Model].load[ev.Tier()]
-		if took < 0 {
-			took = w.draws.load(ev.Model, *n, w.cfg.Models[ev.Model].Load[ev.Tier()])
-		}
-		failed := w.faults.load(&w.draws, ev.Model, *n)
-		*n++
-		return w.schedule(ev, took, scheduler.LoadFinished, scheduler.LoadFailed, failed)
+		return w.startLoad(&ev)
 	case scheduler.EvictStarted:
-		n := w.evicts[ev.Model]
-		w.evicts[ev.Model]++
-		took := w.fixed[ev.Model].unload
-		if took < 0 {
-			took = drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
-		}
-		return w.schedule(ev, took, scheduler.EvictFinished, scheduler.EvictFailed, false)
+		return w.startEvict(&ev)
 	}
 	return fmt.Errorf("sim: %v is no effect", ev.Kind)
 }
 
-func (w *World) startBatch(ev scheduler.Event) error {
-	took := w.batchTime(ev.Model)
-	lowest, attempt := w.lowestMember()
-	failed := w.faults.batch(&w.draws, lowest, attempt)
+func (w *World) startLoad(ev *scheduler.Event) error {
+	n := w.started[ev.Model]
+	w.started[ev.Model]++
+	took := w.fixed[ev.Model].load[ev.Tier()]
+	if took < 0 {
+		took = w.draws.load(ev.Model, n, w.cfg.Models[ev.Model].Load[ev.Tier()])
+	}
+	if w.faults.load(&w.draws, ev.Model, n) {
+		return w.schedule(ev, took, scheduler.LoadFailed)
+	}
+	return w.schedule(ev, took, scheduler.LoadFinished)
+}
+
+func (w *World) startEvict(ev *scheduler.Event) error {
+	n := w.evicts[ev.Model]
+	w.evicts[ev.Model]++
+	took := w.fixed[ev.Model].unload
+	if took < 0 {
+		took = drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
+	}
+	return w.schedule(ev, took, scheduler.EvictFinished)
+}
+
+func (w *World) startBatch(ev *scheduler.Event) error {
+	took, end := w.batchTime(ev.Model), scheduler.BatchFinished
 	if w.running != nil {
+		lowest, attempt := w.lowestMember()
+		if w.faults.batch(&w.draws, lowest, attempt) {
+			end = scheduler.BatchFailed
+		}
 		w.running[ev.ID] = append([]scheduler.ItemID(nil), w.members...)
-	} else {
+	} else if w.keeps {
 		w.forgetAll(w.members)
 	}
-	w.members = w.members[:0]
 	if _, ok := scheduler.AddTime(ev.At, took); !ok {
+		lowest, _ := w.lowestMember()
 		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("batch of item %d", lowest)}
 	}
-	return w.schedule(ev, took, scheduler.BatchFinished, scheduler.BatchFailed, failed)
+	w.members = w.members[:0]
+	return w.schedule(ev, took, end)
 }
 
 func (w *World) lowestMember() (scheduler.ItemID, int) {
@@ -266,12 +287,10 @@ func (w *World) lowestMember() (scheduler.ItemID, int) {
 
 // forgetAll drops what is kept of items that have started for good.
 func (w *World) forgetAll(items []scheduler.ItemID) {
-	if len(w.work)+len(w.service)+len(w.attempts) == 0 {
-		return
-	}
 	for _, id := range items {
 		w.forget(id)
 	}
+	w.keeps = len(w.work)+len(w.service)+len(w.attempts) > 0
 }
 
 func (w *World) forget(id scheduler.ItemID) {
@@ -288,7 +307,7 @@ func (w *World) batchTime(m scheduler.ModelID) scheduler.Time {
 	case cost.BatchTime != nil:
 		lowest, attempt := w.lowestMember()
 		return drawn(cost.BatchTime, w.draws.uniform(drawBatch, uint64(lowest), uint64(attempt)))
-	case cost.ItemTime == nil && len(w.work)+len(w.service) == 0:
+	case cost.ItemTime == nil && !w.keeps:
 		return cost.Batch.Time(n, int64(n)*scheduler.WorkUnit)
 	}
 	// What is known item by item adds up; the rest takes what the model says
@@ -316,7 +335,7 @@ func (w *World) itemTime(cost *Cost, id scheduler.ItemID) (scheduler.Time, bool)
 		return 0, false
 	}
 	t := drawn(cost.ItemTime, w.draws.uniform(drawItem, uint64(id), uint64(w.attempts[id])))
-	return scheduler.BatchCost{PerItem: t}.Time(1, w.workOf(id)), true
+	return (&scheduler.BatchCost{PerItem: t}).Time(1, w.workOf(id)), true
 }
 
 func (w *World) workOf(id scheduler.ItemID) int64 {
@@ -327,23 +346,31 @@ func (w *World) workOf(id scheduler.ItemID) int64 {
 }
 
 // schedule makes the end of an effect a future fact.
-func (w *World) schedule(ev scheduler.Event, took scheduler.Time, finished, failed scheduler.Kind, fails bool) error {
+func (w *World) schedule(ev *scheduler.Event, took scheduler.Time, how scheduler.Kind) error {
 	at, ok := scheduler.AddTime(ev.At, took)
 	if !ok {
 		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("%v of model %q", ev.Kind, w.cfg.Models[ev.Model].Name)}
 	}
-	end := scheduler.Event{At: at, Kind: finished, ID: ev.ID, Model: ev.Model, Device: ev.Device}
-	if fails {
-		end.Kind, end.Value = failed, int64(scheduler.FailureFault)
+	w.future = append(w.future, scheduler.Event{})
+	end := &w.future[len(w.future)-1]
+	end.At, end.Kind, end.ID, end.Model, end.Device = at, how, ev.ID, ev.Model, ev.Device
+	if how == scheduler.LoadFailed || how == scheduler.BatchFailed {
+		end.Value = int64(scheduler.FailureFault)
 	}
-	w.future.push(end)
+	if len(w.future) > 1 {
+		w.future.raise()
+	}
 	return nil
 }
 
 // complete turns the next completion into a fact.
 func (w *World) complete() {
 	w.facts = append(w.facts, w.future[0])
-	w.future.drop()
+	if len(w.future) == 1 {
+		w.future = w.future[:0]
+	} else {
+		w.future.drop()
+	}
 	if w.running != nil {
 		w.settleMembers(w.facts[len(w.facts)-1])
 	}
@@ -362,6 +389,7 @@ func (w *World) settleMembers(ev scheduler.Event) {
 	}
 	for _, id := range members {
 		w.attempts[id]++
+		w.keeps = true
 	}
 }
 
@@ -379,18 +407,17 @@ func before(a, b *scheduler.Event) bool {
 // future is a binary heap of the ends of effects.
 type future []scheduler.Event
 
-func (f *future) push(ev scheduler.Event) {
-	h := append(*f, ev)
-	i := len(h) - 1
+// raise puts the last into its place.
+func (f future) raise() {
+	i := len(f) - 1
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !before(&h[i], &h[parent]) {
+		if !before(&f[i], &f[parent]) {
 			break
 		}
-		h[i], h[parent] = h[parent], h[i]
+		f[i], f[parent] = f[parent], f[i]
 		i = parent
 	}
-	*f = h
 }
 
 // drop removes the first.
@@ -422,7 +449,8 @@ func (f *future) dropDevice(d scheduler.DeviceID, dropped func(scheduler.Event))
 		if ev.Device == d {
 			dropped(ev)
 		} else {
-			kept.push(ev)
+			kept = append(kept, ev)
+			kept.raise()
 		}
 	}
 	*f = kept

@@ -50,62 +50,69 @@ func permutation(key uint64, n int) []int32 {
 }
 
 // Next implements scheduler.Policy.
-func (s *seed) Next(v *scheduler.View) scheduler.Decision {
-	for d := range scheduler.DeviceID(len(s.pending)) {
-		if v.FreeSlots(d) == 0 {
-			continue
-		}
-		if dec := s.turn(v, d); dec.Kind != scheduler.DecideIdle {
-			return dec
+func (s *seed) Next(v *scheduler.View) (dec scheduler.Decision) {
+	for d := range s.pending {
+		if d := scheduler.DeviceID(d); v.FreeSlots(d) > 0 {
+			if s.turn(v, d, &dec); dec.Kind != scheduler.DecideIdle {
+				break
+			}
 		}
 	}
-	return scheduler.Decision{}
+	return dec
 }
 
-func (s *seed) turn(v *scheduler.View, d scheduler.DeviceID) scheduler.Decision {
+// turn finds what d should do, if anything.
+func (s *seed) turn(v *scheduler.View, d scheduler.DeviceID, dec *scheduler.Decision) {
+	dec.Device = d
 	there := v.Residents(d)
 	if len(there) == 0 {
-		return s.load(v, d)
+		s.load(v, d, dec)
+		return
 	}
 	current := there[0]
+	dec.Model = current
 	if v.State(d, current) != scheduler.Resident {
-		return scheduler.Decision{} // on its way
+		return // on its way
 	}
-	if p := &s.pending[d]; p.model == current && p.n > 0 && v.Ready(current) > 0 {
-		return run(v, d, current, min(p.n, v.Ready(current)))
+	if n := v.Ready(current); n > 0 {
+		if p := &s.pending[d]; p.n > 0 && p.model == current {
+			run(v, min(p.n, n), dec)
+			return
+		}
+		if n = s.available(v, d, current); n > 0 {
+			run(v, min(n, v.BatchMax(current)), dec)
+			return
+		}
 	}
-	if n := s.available(v, d, current); n > 0 {
-		return run(v, d, current, min(n, v.BatchMax(current)))
+	if !v.Busy(d, current) && s.mostReady(v, d) != noModel {
+		dec.Kind = scheduler.DecideEvict
 	}
-	if s.mostReady(v, d) == noModel || v.Busy(d, current) {
-		return scheduler.Decision{}
-	}
-	return scheduler.Evict(d, current)
 }
 
 // load brings the model that was chosen when the last one had to leave.
-func (s *seed) load(v *scheduler.View, d scheduler.DeviceID) scheduler.Decision {
+func (s *seed) load(v *scheduler.View, d scheduler.DeviceID, dec *scheduler.Decision) {
 	m := s.pending[d].model
 	if m == noModel || s.available(v, d, m) == 0 {
 		m = s.mostReady(v, d)
 	}
-	if m == noModel || v.Headroom(d) < v.Bytes(m) {
-		return scheduler.Decision{}
+	if m != noModel && v.Headroom(d) >= v.Bytes(m) {
+		dec.Kind, dec.Model = scheduler.DecideLoad, m
 	}
-	return scheduler.Load(d, m)
 }
 
-// run starts n items, or what the ledger lets of them.
-func run(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID, n int) scheduler.Decision {
-	fits := v.Fits(d, m)
-	switch {
-	case fits >= n:
-		return scheduler.Run(d, m, n)
-	case fits == 0:
-		return scheduler.Decision{}
+// run starts n items of the decision's model, or what the ledger lets of them.
+func run(v *scheduler.View, n int, dec *scheduler.Decision) {
+	fits := n
+	if memory := v.BatchMemory(dec.Model); memory > 0 {
+		if fits = v.Fits(dec.Device, dec.Model); fits == 0 {
+			return
+		}
+		if fits < n {
+			missing := memory*scheduler.Bytes(n) - v.Headroom(dec.Device)
+			dec.Why = scheduler.Reason{Code: scheduler.ReasonOverBudget, Value: int64(missing)}
+		}
 	}
-	missing := v.BatchMemory(m)*scheduler.Bytes(n) - v.Headroom(d)
-	return scheduler.Run(d, m, fits).Because(scheduler.ReasonOverBudget, int64(missing))
+	dec.Kind, dec.N = scheduler.DecideRun, min(n, fits)
 }
 
 // mostReady returns the model with the most items for d.
@@ -133,6 +140,11 @@ func (s *seed) available(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mo
 		}
 	}
 	return max(n, 0)
+}
+
+// Observes implements scheduler.Selective.
+func (s *seed) Observes() scheduler.KindSet {
+	return scheduler.Kinds(scheduler.EvictStarted, scheduler.LoadStarted, scheduler.BatchStarted, scheduler.LoadFailed, scheduler.DeviceDown)
 }
 
 // Observe implements scheduler.Observer: it keeps what devices switch to.

@@ -57,8 +57,10 @@ func (b *batch) turn() {
 func (b *batch) arrive(at scheduler.Time, m scheduler.ModelID, priority int32, follow int) scheduler.ItemID {
 	id := b.nextItem
 	b.nextItem++
-	b.events = append(b.events, scheduler.Event{At: at, Kind: scheduler.ItemArrived, ID: int64(id), Model: m,
-		Device: scheduler.NoDevice, Value: scheduler.PackArrival(priority, follow)})
+	b.events = append(b.events, scheduler.Event{})
+	ev := &b.events[len(b.events)-1]
+	ev.At, ev.Kind, ev.ID, ev.Model, ev.Device = at, scheduler.ItemArrived, int64(id), m, scheduler.NoDevice
+	ev.Value = scheduler.PackArrival(priority, follow)
 	return id
 }
 
@@ -96,11 +98,11 @@ type named struct {
 	out   batch
 }
 
-// ItemName returns the name of an item of the last two instants:
-// "video/7/asr/0" in a pipeline, its number in a stream.
+// ItemName returns the name of an item of the last two instants, like
+// "video/7/asr/0". Those of streams have none but their number.
 func (n *named) ItemName(item scheduler.ItemID) string {
 	if n.maker.whole() {
-		return strconv.FormatInt(int64(item), 10)
+		return ""
 	}
 	m := n.out.find(item)
 	if m == nil {

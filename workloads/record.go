@@ -162,8 +162,10 @@ func (r *recorder) item(events []scheduler.Event) (Item, error) {
 }
 
 func (r *recorder) name(item scheduler.ItemID) string {
-	if r.namer == nil {
-		return strconv.FormatInt(int64(item), 10)
+	if r.namer != nil {
+		if name := r.namer.ItemName(item); name != "" {
+			return name
+		}
 	}
-	return r.namer.ItemName(item)
+	return strconv.FormatInt(int64(item), 10)
 }

@@ -60,8 +60,9 @@ type share struct {
 // spend adds the time from one event to the present one.
 func (f *Fold) spend(s *share, from scheduler.Time) {
 	to := f.now
-	s.whole.add(int64(to-from), f.ended)
-	s.whole.tail -= int64(max(0, f.lastEnd-from))
+	if !f.windowed {
+		f.spendWhole(s, from)
+	}
 	if from = max(from, f.cfg.Warmup); from >= to {
 		return
 	}
@@ -74,9 +75,26 @@ func (f *Fold) spend(s *share, from scheduler.Time) {
 		s.inside += s.after
 		s.after = 0
 	}
-	s.inside += max(0, min(to, last)-from)
-	s.after += max(0, to-max(from, last))
-	s.until = to
+	switch s.until = to; {
+	case last <= from:
+		s.after += to - from
+	case last >= to:
+		s.inside += to - from
+	default:
+		s.inside += last - from
+		s.after += to - last
+	}
+}
+
+// spendWhole adds to what counts while there is no window.
+func (f *Fold) spendWhole(s *share, from scheduler.Time) {
+	end := f.cfg.WindowEnd
+	if end <= 0 {
+		end = f.lastArrival
+	}
+	f.windowed = end > f.cfg.Warmup && f.now > f.cfg.Warmup
+	s.whole.add(int64(f.now-from), f.ended)
+	s.whole.tail -= int64(max(0, f.lastEnd-from))
 }
 
 // spent returns the time within the window, once nothing is open any more.
@@ -179,11 +197,10 @@ func (f *Fold) reserve(ev *scheduler.Event, bytes scheduler.Bytes) {
 }
 
 // startBatch takes a BatchStarted event, whose members were dispatched before.
-func (f *Fold) startBatch(ev *scheduler.Event) error {
+func (f *Fold) startBatch(ev *scheduler.Event, d *device, s *seat) error {
 	if f.staged < 0 || int(f.stagedN) != ev.Members() {
 		return f.fault(ev, "the members before it are not its own")
 	}
-	d, s := &f.devices[ev.Device], f.seat(ev.Device, ev.Model)
 	f.settle(d)
 	d.running++
 	if s.running++; s.running == 1 {
@@ -196,7 +213,9 @@ func (f *Fold) startBatch(ev *scheduler.Event) error {
 		}
 		d.last = ev.Model
 	}
-	d.batches = append(d.batches, batch{seq: ev.ID, head: f.staged, start: f.now, model: ev.Model, members: f.stagedN})
+	d.batches = append(d.batches, batch{})
+	b := &d.batches[len(d.batches)-1]
+	b.seq, b.head, b.start, b.model, b.members = ev.ID, f.staged, f.now, ev.Model, f.stagedN
 	if memory := f.cfg.Models[ev.Model].Batch.Memory; memory > 0 {
 		f.reserve(ev, memory*scheduler.Bytes(f.stagedN))
 	}
@@ -205,8 +224,7 @@ func (f *Fold) startBatch(ev *scheduler.Event) error {
 }
 
 // endBatch takes a BatchFinished or BatchFailed event.
-func (f *Fold) endBatch(ev *scheduler.Event) error {
-	d := &f.devices[ev.Device]
+func (f *Fold) endBatch(ev *scheduler.Event, d *device, s *seat) error {
 	for i := range d.batches {
 		if d.batches[i].seq != ev.ID {
 			continue
@@ -215,9 +233,13 @@ func (f *Fold) endBatch(ev *scheduler.Event) error {
 		if b.model != ev.Model {
 			return f.fault(ev, "the batch is of another model")
 		}
-		d.batches = append(d.batches[:i], d.batches[i+1:]...)
-		f.stopBatch(ev, &b, ev.Kind == scheduler.BatchFinished)
-		if s := f.seat(ev.Device, ev.Model); s.running == 0 {
+		if last := len(d.batches) - 1; i < last {
+			d.batches = append(d.batches[:i], d.batches[i+1:]...)
+		} else {
+			d.batches = d.batches[:last]
+		}
+		f.stopBatch(ev, d, s, &b, ev.Kind == scheduler.BatchFinished)
+		if s.running == 0 {
 			f.enter(ev, Resident)
 		}
 		return nil
@@ -225,8 +247,7 @@ func (f *Fold) endBatch(ev *scheduler.Event) error {
 	return f.fault(ev, "no such batch is running")
 }
 
-func (f *Fold) stopBatch(ev *scheduler.Event, b *batch, finished bool) {
-	d, s := &f.devices[ev.Device], f.seat(ev.Device, b.model)
+func (f *Fold) stopBatch(ev *scheduler.Event, d *device, s *seat, b *batch, finished bool) {
 	f.settle(d)
 	d.running--
 	if s.running--; s.running == 0 {
@@ -243,7 +264,7 @@ func (f *Fold) stopBatch(ev *scheduler.Event, b *batch, finished bool) {
 		next := it.next
 		switch {
 		case it.cancelled:
-			f.endItem(id, it, cancelled)
+			f.endItem(id, it, f.cellOf(it), cancelled)
 		case finished:
 			f.finish(id, it, b.start)
 		default:
@@ -264,8 +285,7 @@ func (f *Fold) claim(ev *scheduler.Event) {
 	f.reserve(ev, scheduler.Bytes(ev.Value))
 }
 
-func (f *Fold) startLoad(ev *scheduler.Event) error {
-	d := &f.devices[ev.Device]
+func (f *Fold) startLoad(ev *scheduler.Event, d *device) error {
 	if d.load.model != scheduler.NoModel {
 		return f.fault(ev, "the link is taken (invariant 5)")
 	}
@@ -286,14 +306,13 @@ func (f *Fold) startLoad(ev *scheduler.Event) error {
 	return nil
 }
 
-func (f *Fold) endLoad(ev *scheduler.Event) error {
-	d := &f.devices[ev.Device]
+func (f *Fold) endLoad(ev *scheduler.Event, d *device, s *seat) error {
 	if d.load.model != ev.Model {
 		return f.fault(ev, "no such load is in flight")
 	}
 	f.stopLoad(d)
 	if ev.Kind == scheduler.LoadFinished {
-		f.seat(ev.Device, ev.Model).loaded = true
+		s.loaded = true
 		f.enter(ev, Resident)
 		return nil
 	}
@@ -318,8 +337,7 @@ func (f *Fold) loadTime(t *tally, since scheduler.Time) {
 	t.tail -= max(0, int64(f.lastEnd-since))
 }
 
-func (f *Fold) endEvict(ev *scheduler.Event) error {
-	d, s := &f.devices[ev.Device], f.seat(ev.Device, ev.Model)
+func (f *Fold) endEvict(ev *scheduler.Event, d *device, s *seat) error {
 	if !s.loaded {
 		return f.fault(ev, "the model is not resident")
 	}
@@ -345,7 +363,7 @@ func (f *Fold) loseDevice(ev *scheduler.Event) {
 	for len(d.batches) > 0 {
 		b := d.batches[0]
 		d.batches = append(d.batches[:0], d.batches[1:]...)
-		f.stopBatch(&scheduler.Event{Model: b.model, Device: ev.Device}, &b, false)
+		f.stopBatch(&scheduler.Event{Model: b.model, Device: ev.Device}, d, f.seat(ev.Device, b.model), &b, false)
 	}
 	if d.load.model != scheduler.NoModel {
 		f.stopLoad(d)

@@ -10,8 +10,7 @@ const blockBits = 12
 
 type block struct {
 	words [1 << (blockBits - 6)]uint64
-	used  uint64 // which words are not 0
-	n     int64  // bits set
+	n     int64 // bits set
 }
 
 // rankSet is a set of numbers that are mostly added in ascending order and
@@ -30,9 +29,7 @@ func (s *rankSet) add(r int64) {
 		b = s.cover(b)
 	}
 	blk := s.blocks[b]
-	w := r >> 6 & (1<<(blockBits-6) - 1)
-	blk.words[w] |= 1 << (r & 63)
-	blk.used |= 1 << w
+	blk.words[r>>6&(1<<(blockBits-6)-1)] |= 1 << (r & 63)
 	blk.n++
 	s.n++
 }
@@ -68,10 +65,7 @@ func (s *rankSet) blank() *block {
 func (s *rankSet) remove(r int64) {
 	b := r>>blockBits - s.first
 	blk := s.blocks[b]
-	w := r >> 6 & (1<<(blockBits-6) - 1)
-	if blk.words[w] &^= 1 << (r & 63); blk.words[w] == 0 {
-		blk.used &^= 1 << w
-	}
+	blk.words[r>>6&(1<<(blockBits-6)-1)] &^= 1 << (r & 63)
 	blk.n--
 	s.n--
 	if blk.n == 0 && b == 0 && len(s.blocks) > 1 {
@@ -112,8 +106,8 @@ func (s *rankSet) above(r int64) int64 {
 	blk := s.blocks[b]
 	w := r >> 6 & (1<<(blockBits-6) - 1)
 	n := bits.OnesCount64(blk.words[w] &^ (2<<(r&63) - 1))
-	for used := blk.used &^ (2<<w - 1); used != 0; used &= used - 1 {
-		n += bits.OnesCount64(blk.words[bits.TrailingZeros64(used)&63])
+	for _, word := range blk.words[w+1:] {
+		n += bits.OnesCount64(word)
 	}
 	total := int64(n)
 	for _, blk := range s.blocks[b+1:] {

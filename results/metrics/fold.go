@@ -140,6 +140,7 @@ type Fold struct {
 	jobOf   map[int64]int32
 	freeJob []int32
 
+	windowed    bool // there is a window that has begun
 	arrivals    int64
 	lastArrival scheduler.Time
 	ended       int64 // items
@@ -227,26 +228,21 @@ func (f *Fold) Append(events []scheduler.Event) error {
 	for i := range events {
 		ev := &events[i]
 		if ev.At != f.now {
-			if f.err = f.advance(ev); f.err != nil {
+			if ev.At < f.now {
+				f.err = f.fault(ev, "lies before its predecessor (invariant 3)")
 				return f.err
 			}
+			if ev.At > f.backlog.next {
+				f.backlog.sample(ev.At, f.items.n)
+			}
+			f.now = ev.At
 		}
-		if f.err = f.take(ev); f.err != nil {
-			return f.err
+		if err := f.take(ev); err != nil {
+			f.err = err
+			return err
 		}
 		f.seq++
 	}
-	return nil
-}
-
-func (f *Fold) advance(ev *scheduler.Event) error {
-	if ev.At < f.now {
-		return f.fault(ev, "lies before its predecessor (invariant 3)")
-	}
-	if ev.At > f.backlog.next {
-		f.backlog.sample(ev.At, f.items.n)
-	}
-	f.now = ev.At
 	return nil
 }
 
@@ -270,49 +266,57 @@ func (f *Fold) take(ev *scheduler.Event) error {
 	case scheduler.Note:
 		f.note(ev)
 		return nil
+	case scheduler.DeviceUp, scheduler.DeviceDown, scheduler.MemoryObserved:
+		return f.takeDevice(ev)
 	}
-	return f.takeDevice(ev)
-}
-
-// takeDevice takes events of a device, and of a model on it.
-func (f *Fold) takeDevice(ev *scheduler.Event) error {
 	if uint(ev.Device) >= uint(len(f.devices)) {
-		return f.fault(ev, "no such device")
-	}
-	switch ev.Kind {
-	case scheduler.DeviceUp:
-		return nil
-	case scheduler.DeviceDown:
-		f.loseDevice(ev)
-		return nil
-	case scheduler.MemoryObserved:
-		f.devices[ev.Device].foreign = scheduler.Bytes(ev.Value)
-		return nil
+		return f.fault(ev, noDevice)
 	}
 	if uint(ev.Model) >= uint(len(f.models)) {
-		return f.fault(ev, "no such model")
+		return f.fault(ev, noModel)
 	}
+	d, s := &f.devices[ev.Device], f.seat(ev.Device, ev.Model)
 	switch ev.Kind {
 	case scheduler.BatchStarted:
-		return f.startBatch(ev)
+		return f.startBatch(ev, d, s)
 	case scheduler.BatchFinished, scheduler.BatchFailed:
-		return f.endBatch(ev)
+		return f.endBatch(ev, d, s)
 	case scheduler.LoadClaimed:
 		f.claim(ev)
 	case scheduler.LoadStarted:
-		return f.startLoad(ev)
+		return f.startLoad(ev, d)
 	case scheduler.LoadFinished, scheduler.LoadFailed:
-		return f.endLoad(ev)
+		return f.endLoad(ev, d, s)
 	case scheduler.EvictStarted:
 		if f.now >= f.cfg.Warmup {
 			f.models[ev.Model].evictions.add(1, f.ended)
 		}
 		f.enter(ev, Evicting)
 	case scheduler.EvictFinished, scheduler.EvictFailed:
-		return f.endEvict(ev)
+		return f.endEvict(ev, d, s)
 	case scheduler.ModelHeld:
 	default:
 		return f.fault(ev, "is of an unknown kind")
+	}
+	return nil
+}
+
+// What an event lacks that names none of the catalogue.
+const (
+	noDevice = "no such device"
+	noModel  = "no such model"
+)
+
+// takeDevice takes events of a device as a whole.
+func (f *Fold) takeDevice(ev *scheduler.Event) error {
+	if uint(ev.Device) >= uint(len(f.devices)) {
+		return f.fault(ev, noDevice)
+	}
+	switch ev.Kind {
+	case scheduler.DeviceDown:
+		f.loseDevice(ev)
+	case scheduler.MemoryObserved:
+		f.devices[ev.Device].foreign = scheduler.Bytes(ev.Value)
 	}
 	return nil
 }
@@ -332,20 +336,24 @@ func (f *Fold) arrive(ev *scheduler.Event) error {
 	case ev.ID != f.arrivals:
 		return f.fault(ev, "items must be numbered in the order of their arrival")
 	case uint(ev.Model) >= uint(len(f.models)):
-		return f.fault(ev, "no such model")
+		return f.fault(ev, noModel)
 	case ev.Follow() < 0:
 		return f.fault(ev, "a negative number of attributes")
 	}
 	f.arrivals++
 	f.lastArrival = ev.At
 	it := f.items.add(ev.ID)
-	*it = item{arrival: ev.At, ready: ev.At, deadline: scheduler.Never, next: -1, model: ev.Model, tenant: -1, job: -1,
-		counted: ev.At >= f.cfg.Warmup && (f.cfg.WindowEnd <= 0 || ev.At <= f.cfg.WindowEnd)}
+	it.arrival, it.ready, it.deadline, it.next = ev.At, ev.At, scheduler.Never, -1
+	it.model, it.tenant, it.job, it.state, it.cancelled = ev.Model, -1, -1, arriving, false
+	it.counted = ev.At >= f.cfg.Warmup && (f.cfg.WindowEnd <= 0 || ev.At <= f.cfg.WindowEnd)
 	if f.follow = ev.Follow(); f.follow > 0 {
 		f.arriving, f.blocked = ev.ID, false
 		return nil
 	}
-	f.settleArrival(it)
+	if it.counted {
+		f.untagged[ev.Model].arrived++
+	}
+	f.enqueue(it)
 	return nil
 }
 
@@ -394,7 +402,8 @@ func (f *Fold) settleArrival(it *item) {
 
 func (f *Fold) enqueue(it *item) {
 	it.state = waiting
-	it.rank = place{all: f.ranks.enter(), own: f.models[it.model].ranks.enter()}
+	it.rank.all = f.ranks.enter()
+	it.rank.own = f.models[it.model].ranks.enter()
 }
 
 func (f *Fold) joinJob(it *item, id int64) {
@@ -552,7 +561,7 @@ func (f *Fold) drop(ev *scheduler.Event) error {
 	case scheduler.ItemFailed:
 		how = failed
 	}
-	f.endItem(ev.ID, it, how)
+	f.endItem(ev.ID, it, f.cellOf(it), how)
 	return nil
 }
 
@@ -568,19 +577,24 @@ func (f *Fold) finish(id int64, it *item, start scheduler.Time) {
 		}
 	}
 	if it.counted {
-		took := int64(f.now - it.arrival)
-		c.add(took, int64(start-it.ready), int64(f.now-start))
-		if it.job < 0 && f.jobCell != nil {
-			f.jobsOf(it.tenant).add(took, 0, 0)
-		}
-		if it.deadline != scheduler.Never && f.now <= it.deadline {
-			c.met++
-		}
-		if f.finished++; f.finished > ExactItems && !f.sketched {
-			f.toSketches()
-		}
+		f.count(c, it, start)
 	}
-	f.endItem(id, it, completed)
+	f.endItem(id, it, c, completed)
+}
+
+// count keeps the times of an item that finished.
+func (f *Fold) count(c *cell, it *item, start scheduler.Time) {
+	took := int64(f.now - it.arrival)
+	c.add(took, int64(start-it.ready), int64(f.now-start))
+	if it.job < 0 && f.jobCell != nil {
+		f.jobsOf(it.tenant).add(took, 0, 0)
+	}
+	if it.deadline != scheduler.Never && f.now <= it.deadline {
+		c.met++
+	}
+	if f.finished++; f.finished > ExactItems && !f.sketched {
+		f.toSketches()
+	}
 }
 
 func (f *Fold) jobsOf(tenant int32) *cell {
@@ -591,8 +605,7 @@ func (f *Fold) jobsOf(tenant int32) *cell {
 }
 
 // endItem forgets an item.
-func (f *Fold) endItem(id int64, it *item, how outcome) {
-	c := f.cellOf(it)
+func (f *Fold) endItem(id int64, it *item, c *cell, how outcome) {
 	c.lastEnd = f.now
 	if it.counted {
 		c.ended[how]++

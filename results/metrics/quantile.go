@@ -115,7 +115,7 @@ func (s *Stat) set(q [len(percentiles)]float64) {
 }
 
 // smallBucket is how many values of a bucket are sorted at once.
-const smallBucket = 1 << 15
+const smallBucket = 1 << 17
 
 // finder gathers the values of the buckets that hold the percentiles of a
 // digest.

@@ -31,7 +31,6 @@ const (
 	trailerMagic = "VRAMEND1"
 	trailerLen   = 16
 	recordLen    = 14 // header of a record
-	eventLen     = 32 // canonical encoding of an event
 
 	typeHeader   = 1
 	typeEvents   = 2
@@ -51,11 +50,6 @@ const (
 	// maxPacked bounds what a compressed payload may expand to. Larger
 	// payloads (one long name) are stored as they are.
 	maxPacked = 1 << 16
-
-	// kindBits of the first byte of an event are its kind, hasFlags says that
-	// a byte of flags follows.
-	maxKind  = 0x7f
-	hasFlags = 0x80
 )
 
 // Header is the first record: what was run, and by what. The writer sets
@@ -139,31 +133,65 @@ func (c *chain) next(head *[recordLen]byte, payload []byte) uint32 {
 	return c.crc
 }
 
-// digest hashes the canonical encoding of events.
+// digest hashes the canonical encoding of events: blocks of FrameEvents, each
+// the number of its events and then the payload of a frame of them.
 type digest struct {
-	sum hash.Hash
-	buf [64 * eventLen]byte
+	sum   hash.Hash
+	seq   int64             // of the first event of the block
+	block []scheduler.Event // not yet complete
+	coder coder
+	buf   []byte
+	count [2]byte
 }
 
 func newDigest() *digest { return &digest{sum: sha256.New()} }
 
 func (d *digest) add(events []scheduler.Event) {
 	for len(events) > 0 {
-		n := min(len(events), len(d.buf)/eventLen)
-		for i, e := range events[:n] {
-			b := d.buf[i*eventLen:][:eventLen]
-			binary.LittleEndian.PutUint64(b[0:], uint64(e.At))
-			binary.LittleEndian.PutUint64(b[8:], uint64(e.ID))
-			binary.LittleEndian.PutUint64(b[16:], uint64(e.Value))
-			binary.LittleEndian.PutUint32(b[24:], uint32(e.Model))
-			binary.LittleEndian.PutUint16(b[28:], uint16(e.Device))
-			b[30], b[31] = byte(e.Kind), e.Flags
+		n := min(len(events), FrameEvents-len(d.block))
+		block := events[:n]
+		if n < FrameEvents {
+			d.block = append(d.block, block...)
+			block = d.block
 		}
-		d.sum.Write(d.buf[:n*eventLen])
+		if len(block) == FrameEvents {
+			d.buf = d.coder.encode(d.buf[:0], d.seq, block)
+			d.whole(d.buf)
+			d.block = d.block[:0]
+		}
 		events = events[n:]
 	}
 }
 
-func (d *digest) String() string {
-	return "sha256:" + hex.EncodeToString(d.sum.Sum(nil))
+// aligned reports whether the next event begins a block.
+func (d *digest) aligned() bool { return len(d.block) == 0 }
+
+// whole adds a block that was encoded already.
+func (d *digest) whole(payload []byte) {
+	d.hash(FrameEvents, payload)
+	d.seq += FrameEvents
 }
+
+func (d *digest) hash(events int, payload []byte) {
+	binary.LittleEndian.PutUint16(d.count[:], uint16(events))
+	d.sum.Write(d.count[:])
+	d.sum.Write(payload)
+}
+
+// with returns the digest of the events so far and some more, which it does
+// not add.
+func (d *digest) with(more []scheduler.Event) string {
+	c := &digest{seq: d.seq, block: append([]scheduler.Event(nil), d.block...)}
+	sum, err := d.sum.(hash.Cloner).Clone()
+	if err != nil {
+		panic("bug: SHA-256 cannot be cloned: " + err.Error())
+	}
+	c.sum = sum
+	c.add(more)
+	if len(c.block) > 0 {
+		c.hash(len(c.block), c.coder.encode(nil, c.seq, c.block))
+	}
+	return "sha256:" + hex.EncodeToString(c.sum.Sum(nil))
+}
+
+func (d *digest) String() string { return d.with(nil) }

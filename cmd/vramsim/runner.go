@@ -159,7 +159,7 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	}
 	var log *eventlog.Writer
 	if r.exp.Output.Events != "none" {
-		log, err = eventlog.Create(filepath.Join(folder, "events.log"), r.header(setup, u), eventlog.Options{Names: setup.Namer, Snapshot: core.StateDigest, SnapshotEvery: 64})
+		log, err = eventlog.Create(filepath.Join(folder, "events.log"), r.header(setup, u), logOptions(setup, core))
 		if err != nil {
 			return err
 		}
@@ -187,6 +187,11 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	}
 	r.outcomes[u.cell][u.policy][u.replicate] = out
 	return nil
+}
+
+// logOptions of the log that a run keeps.
+func logOptions(setup *experiment.Setup, core *scheduler.Core) eventlog.Options {
+	return eventlog.Options{Names: setup.Namer, Snapshot: core.StateDigest, SnapshotEvery: 64}
 }
 
 func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {

@@ -1,0 +1,349 @@
+package main
+
+import (
+	"context"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/results/eventlog"
+	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/random"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// w1Rates are the arrivals per second of the two W1 workloads.
+var w1Rates = map[string]string{"heavy": "10/s", "light": "0.2/s"}
+
+// w1 is a W1 workload of so many items, generated while it runs.
+func w1(tb testing.TB, load string, items int) *experiment.Setup {
+	tb.Helper()
+	data, err := os.ReadFile("testdata/w1-generated.yaml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	exp, err := experiment.Parse("w1", "", data, policies.Builtin(), experiment.Options{
+		Set: []string{"workload.items=" + strconv.Itoa(items), "workload.arrivals.poisson.rate=" + w1Rates[load]}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	setup, err := exp.Cells[0].Setup(0, 0, "test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return setup
+}
+
+// simulateW1 runs the engine with metrics and, given a folder, the log.
+func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bool) *metrics.Result {
+	tb.Helper()
+	core, err := scheduler.New(setup.Config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg := foldConfig(setup, false)
+	cfg.Sketch = sketch
+	fold, err := metrics.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sinks := []scheduler.Sink{fold}
+	if folder != "" {
+		log, err := eventlog.Create(filepath.Join(folder, "events.log"), eventlog.Header{}, logOptions(setup, core))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() {
+			if err := log.Close(); err != nil {
+				tb.Fatal(err)
+			}
+		}()
+		sinks = append(sinks, log)
+	}
+	if err := scheduler.Drive(context.Background(), core, setup.World, sinks...); err != nil {
+		tb.Fatal(err)
+	}
+	return fold.Result()
+}
+
+// loop is the same simulation by hand: this workload, this policy, one
+// device, constant times, nothing else. It is what the engine is measured
+// against.
+type loop struct {
+	models   []scheduler.Model
+	gaps     random.Dist
+	arrivals uint64 // keys
+	picks    uint64
+	shares   [8]float64
+
+	queues  [8]ring
+	latency [8][]int64
+	wait    [8][]int64
+
+	loads, switches int
+	end             int64
+}
+
+// ring is a queue of arrival times.
+type ring struct {
+	at         []int64
+	head, tail uint64
+}
+
+func (r *ring) n() int { return int(r.tail - r.head) }
+
+func (r *ring) push(at int64) {
+	if int(r.tail-r.head) == len(r.at) {
+		grown := make([]int64, max(1024, 2*len(r.at)))
+		for i := r.head; i != r.tail; i++ {
+			grown[i&uint64(len(grown)-1)] = r.at[i&uint64(len(r.at)-1)]
+		}
+		r.at = grown
+	}
+	r.at[r.tail&uint64(len(r.at)-1)] = at
+	r.tail++
+}
+
+func (r *ring) pop() int64 {
+	at := r.at[r.head&uint64(len(r.at)-1)]
+	r.head++
+	return at
+}
+
+func newLoop(tb testing.TB, setup *experiment.Setup, load string) *loop {
+	tb.Helper()
+	rate := map[string]float64{"heavy": 10, "light": 0.2}[load]
+	gaps, err := random.Exponential(1e9 / rate)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	// The streams of package workloads: arrivals (1) of the entity "arrivals",
+	// models (2) of entity 0.
+	l := &loop{models: setup.Config.Models, gaps: gaps,
+		arrivals: random.Key(setup.Seed, 0, random.Hash("arrivals"), 1), picks: random.Key(setup.Seed, 0, 0, 2)}
+	total, upto := 0.0, 0.0
+	for i := range l.models {
+		total += 1 / float64(i+1)
+	}
+	for i := range l.models {
+		upto += 1 / float64(i+1)
+		l.shares[i] = upto / total
+	}
+	return l
+}
+
+// run simulates so many items.
+func (l *loop) run(items int) {
+	const never = int64(1) << 62
+	next, arrived := int64(0), 0
+	draw := func() {
+		if arrived == items {
+			next = never
+			return
+		}
+		next += random.Round(l.gaps.Quantile(random.Uniform(random.Key(l.arrivals, uint64(arrived)))))
+	}
+	draw()
+	current, last, frozen := -1, -1, 0
+	started, members, busy := int64(0), 0, never // a batch of current, or a load where members is 0
+	for {
+		now := min(busy, next)
+		if now == never {
+			return
+		}
+		if now == busy {
+			busy = never
+			if members > 0 {
+				q := &l.queues[current]
+				for range members {
+					at := q.pop()
+					l.latency[current] = append(l.latency[current], now-at)
+					l.wait[current] = append(l.wait[current], started-at)
+				}
+				members, l.end = 0, now
+			}
+		}
+		for next == now {
+			u := random.Uniform(random.Key(l.picks, uint64(arrived)))
+			m := 0
+			for u >= l.shares[m] && m < len(l.models)-1 {
+				m++
+			}
+			l.queues[m].push(now)
+			arrived++
+			draw()
+		}
+		if busy != never {
+			continue
+		}
+		if current >= 0 && l.queues[current].n() > 0 {
+			n := min(l.queues[current].n(), l.models[current].Batch.Max)
+			if frozen > 0 {
+				n, frozen = min(frozen, n), 0
+			}
+			if last != current {
+				if last >= 0 {
+					l.switches++
+				}
+				last = current
+			}
+			b := &l.models[current].Batch
+			started, members, busy = now, n, now+int64(b.Base)+int64(n)*int64(b.PerItem)
+			continue
+		}
+		best, most := -1, 0
+		for m := range l.models {
+			if n := l.queues[m].n(); n > most {
+				best, most = m, n
+			}
+		}
+		if best >= 0 {
+			current, frozen = best, min(most, l.models[best].Batch.Max)
+			l.loads++
+			busy = now + int64(l.models[best].Load[scheduler.TierDisk])
+		}
+	}
+}
+
+// loopFigures are what a table shows of some times, in seconds.
+type loopFigures struct{ mean, p50, p90, p95, p99, max float64 }
+
+// figuresOf describes all items: latency, wait and service as the engine's
+// metrics do, exactly.
+func (l *loop) figuresOf() (latency, wait, service loopFigures) {
+	var lat, wai, ser []int64
+	for m := range l.models {
+		lat, wai = append(lat, l.latency[m]...), append(wai, l.wait[m]...)
+	}
+	ser = make([]int64, len(lat))
+	for i := range lat {
+		ser[i] = lat[i] - wai[i]
+	}
+	return describe(lat), describe(wai), describe(ser)
+}
+
+func describe(vs []int64) (f loopFigures) {
+	var high, low uint64
+	for _, v := range vs {
+		var carry uint64
+		low, carry = bits.Add64(low, uint64(v), 0)
+		high += carry
+	}
+	n := len(vs)
+	q, r := bits.Div64(high, low, uint64(n))
+	f.mean = (float64(q) + float64(r)/float64(n)) / 1e9
+	from := 0 // what lies before is no larger than what follows
+	for _, p := range []struct {
+		percent int
+		to      *float64
+	}{{50, &f.p50}, {90, &f.p90}, {95, &f.p95}, {99, &f.p99}, {100, &f.max}} {
+		k := (p.percent*n + 99) / 100
+		nth(vs[from:], k-1-from)
+		from = k - 1
+		*p.to = float64(vs[from]) / 1e9
+	}
+	return f
+}
+
+// nth puts the k-th smallest value (from 0) to its place, no larger ones
+// before and no smaller ones behind it: Hoare's selection.
+func nth(vs []int64, k int) {
+	for lo, hi := 0, len(vs)-1; lo < hi; {
+		pivot := vs[lo+(hi-lo)/2]
+		i, j := lo, hi
+		for i <= j {
+			for vs[i] < pivot {
+				i++
+			}
+			for vs[j] > pivot {
+				j--
+			}
+			if i <= j {
+				vs[i], vs[j] = vs[j], vs[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			hi = j
+		case k >= i:
+			lo = i
+		default:
+			return
+		}
+	}
+}
+
+// cpuTime is what this process has used.
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestLoop: the loop by hand and the engine tell the same of W1.
+func TestLoop(t *testing.T) {
+	for load := range w1Rates {
+		const items = 20_000
+		setup := w1(t, load, items)
+		l := newLoop(t, setup, load)
+		l.run(items)
+		r := simulateW1(t, setup, "", false)
+		stat := func(name string) loopFigures {
+			s := r.Distributions[name]
+			return loopFigures{s.Mean, s.P50, s.P90, s.P95, s.P99, s.Max}
+		}
+		latency, wait, service := l.figuresOf()
+		for name, got := range map[string]loopFigures{metrics.ItemLatency: latency, metrics.ItemWait: wait, metrics.ItemService: service} {
+			if want := stat(name); got != want {
+				t.Errorf("%s, %s: the loop finds %+v, the engine %+v", load, name, got, want)
+			}
+		}
+		for name, got := range map[string]float64{metrics.Loads: float64(l.loads), metrics.Switches: float64(l.switches), metrics.Makespan: float64(l.end) / 1e9} {
+			if want := r.Values[name]; got != want {
+				t.Errorf("%s, %s: the loop finds %v, the engine %v", load, name, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkW1 simulates W1, generated in-process, b.N items in one run:
+// metrics on, without and with the log on disk, beside the loop by hand, which
+// finds the same figures.
+//
+//	go test -run '^$' -bench W1 -benchtime 10000000x ./cmd/vramsim
+func BenchmarkW1(b *testing.B) {
+	for _, load := range []string{"heavy", "light"} {
+		for _, how := range []string{"loop", "core", "log"} {
+			b.Run(load+"/"+how, func(b *testing.B) {
+				setup, folder := w1(b, load, b.N), ""
+				if how == "log" {
+					folder = b.TempDir()
+				}
+				l := newLoop(b, setup, load)
+				b.ReportAllocs()
+				start := cpuTime(b)
+				b.ResetTimer()
+				if how == "loop" {
+					l.run(b.N)
+					l.figuresOf()
+				} else {
+					simulateW1(b, setup, folder, false)
+				}
+				b.StopTimer()
+				took := cpuTime(b) - start
+				b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "cpu-ns/item")
+			})
+		}
+	}
+}

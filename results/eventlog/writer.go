@@ -32,7 +32,7 @@ type Options struct {
 	// frames were written.
 	Snapshot      func() [32]byte
 	SnapshotEvery int
-	// Pack compresses the frames too, which takes a third off at several times
+	// Pack compresses the frames too, which takes a quarter off at several times
 	// the cost of writing them.
 	Pack bool
 }

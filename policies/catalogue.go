@@ -220,10 +220,16 @@ func admitters() []Entry {
 }
 
 func orders() []Entry {
-	by := func(key scheduler.Order) func(*Args) (any, error) { return value(key) }
+	by := func(key scheduler.OrderFunc) func(*Args) (any, error) { return value(key) }
 	return []Entry{
 		{Name: "fifo", Kind: KindOrder, Doc: "priority, then first in, first out", New: value(nil)},
-		{Name: "deadline", Kind: KindOrder, Doc: "the earliest deadline first", New: by(func(i scheduler.Item) int64 { return int64(i.Deadline) })},
-		{Name: "work", Kind: KindOrder, Doc: "the least work first", New: by(func(i scheduler.Item) int64 { return i.Work })},
+		{Name: "deadline", Kind: KindOrder, Doc: "the earliest deadline first, before priority", New: by(byDeadline)},
+		{Name: "work", Kind: KindOrder, Doc: "the least work first, before priority", New: by(byWork)},
+		{Name: "aging", Kind: KindOrder, Doc: "a wait of step counts as much as one level of priority",
+			Params: []Param{{Name: "step", Kind: Duration, Default: "60s", Min: 1, Doc: "wait worth one level of priority"}},
+			New:    func(a *Args) (any, error) { return aging(a.Time("step")), nil }},
+		{Name: "tenant-drr", Kind: KindOrder, Doc: "deficit round robin among tenants, then priority", Source: "Shreedhar and Varghese, SIGCOMM 1995",
+			Params: []Param{{Name: "quantum", Kind: Duration, Default: "1s", Min: 1, Doc: "time for which a tenant is served in a round"}},
+			New:    func(a *Args) (any, error) { return newTenantRounds(a.Env, a.Time("quantum")), nil }},
 	}
 }

@@ -36,6 +36,7 @@ func drawItems(r *rapid.T, models int, plain bool) []arrival {
 		if !plain {
 			it.priority = int32(rapid.IntRange(-1, 1).Draw(r, "priority"))
 			it.work = rapid.SampledFrom([]int64{0, 0, 1, 2_500_000}).Draw(r, "work")
+			it.tenant = rapid.Int64Range(0, 2).Draw(r, "tenant")
 			if rapid.IntRange(0, 2).Draw(r, "due") == 0 {
 				it.deadline = at + rapid.SampledFrom([]scheduler.Time{1, 3 * sec, 20 * sec}).Draw(r, "slo")
 			}
@@ -65,7 +66,7 @@ var (
 	somePrefetchers = []policies.Axis{{}, {}, axis("next"), axis("dag")}
 	somePlacers     = []policies.Axis{{}, axis("first"), axis("best-fit"), axis("most-free"), axis("lru-age")}
 	someAdmitters   = []policies.Axis{{}, {}, axis("queue-cap", "items", 2), axis("deadline"), axis("late")}
-	someOrders      = []policies.Axis{{}, {}, axis("deadline"), axis("work")}
+	someOrders      = []policies.Axis{{}, {}, axis("deadline"), axis("work"), axis("aging", "step", "2s"), axis("tenant-drr")}
 )
 
 func drawComposition(r *rapid.T) policies.Spec {

@@ -2,7 +2,6 @@ package policies
 
 import (
 	"math"
-	"math/bits"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -77,13 +76,4 @@ func (r residency) Until(v *scheduler.View, s *Stay) scheduler.Time {
 	}
 	until, _ := scheduler.AddTime(s.Opened, max(r.least, times(v.LoadEstimate(s.Device, next), r.factor)))
 	return until
-}
-
-// times returns t·k, saturating.
-func times(t scheduler.Time, k int64) scheduler.Time {
-	hi, lo := bits.Mul64(uint64(t), uint64(k))
-	if hi > 0 || lo > uint64(scheduler.MaxTime) {
-		return scheduler.MaxTime
-	}
-	return scheduler.Time(lo)
 }

@@ -22,6 +22,7 @@ type arrival struct {
 	priority int32
 	deadline scheduler.Time // 0: none
 	work     int64          // 0: ordinary
+	tenant   int64          // 0: none
 	after    []int          // positions of earlier arrivals
 }
 
@@ -92,6 +93,9 @@ func (s *scenario) arrival(i int) []scheduler.Event {
 	}
 	if it.work > 0 {
 		attribute(scheduler.ItemWork, it.work)
+	}
+	if it.tenant > 0 {
+		attribute(scheduler.ItemTenant, it.tenant)
 	}
 	for _, on := range it.after {
 		attribute(scheduler.ItemDependsOn, int64(on))

@@ -282,7 +282,7 @@ func (c *Core) enqueue(it *item, slot slotID) {
 	it.readyAt, it.seq = c.now, c.readySeq
 	c.readySeq++
 	if c.cfg.Order != nil {
-		it.key = c.cfg.Order(it.view())
+		it.key = c.cfg.Order.Key(it.view())
 	}
 	c.toQueue(it, slot)
 }
@@ -388,6 +388,9 @@ func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 // together.
 func (c *Core) dispatch(q *queue, slot slotID, m ModelID, d DeviceID) {
 	it := c.items.at(slot)
+	if c.watcher != nil {
+		c.watcher.Dispatched(it.view(), it.key)
+	}
 	q.remove(&c.items, slot)
 	if q.n == 0 {
 		c.active.remove(m)

@@ -76,10 +76,29 @@ type Estimator interface {
 	Observe(m ModelID, t Tier, ordinal int64, took Time)
 }
 
-// Order gives items a place in their queue by a key that is fixed when an
-// item enters it: smaller keys first, within a priority. Nil is first in,
-// first out.
-type Order func(item Item) int64
+// Order gives items a place in their queue by a key instead of their priority:
+// smaller keys first, of equal keys the higher priority, then first in, first
+// out. An order that wants priorities to count for more puts them in the key.
+// Nil is priority, then first in, first out.
+type Order interface {
+	// Key returns the key of an item that becomes ready now. It is called once
+	// per item: what returns to its queue after a failed batch keeps its key.
+	Key(item Item) int64
+}
+
+// OrderFunc is an Order that depends on the item alone.
+type OrderFunc func(item Item) int64
+
+// Key implements Order.
+func (f OrderFunc) Key(item Item) int64 { return f(item) }
+
+// DispatchObserver is implemented by orders whose keys depend on what was
+// dispatched before. Their state is a fold of these calls and those of Key; the
+// core makes them as it applies events, in replays too.
+type DispatchObserver interface {
+	// Dispatched tells that an item with this key leaves its queue in a batch.
+	Dispatched(item Item, key int64)
+}
 
 // Config is what a Core is made of. The core keeps the slices; they must not
 // change.

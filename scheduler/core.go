@@ -68,8 +68,9 @@ type ended struct {
 type Core struct {
 	cfg      Config
 	view     View
-	observer Observer // nil: the policy needs none
-	watched  KindSet  // what the observer wants to see
+	observer Observer         // nil: the policy needs none
+	watched  KindSet          // what the observer wants to see
+	watcher  DispatchObserver // the order, if it follows what is dispatched
 
 	now        Time
 	seq        int64 // of the next event
@@ -167,6 +168,7 @@ func New(cfg Config) (*Core, error) {
 			c.watched = s.Observes()
 		}
 	}
+	c.watcher, _ = cfg.Order.(DispatchObserver)
 	return c, nil
 }
 

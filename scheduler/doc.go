@@ -24,7 +24,7 @@
 //  5. at most Slots batches per device, one load per link
 //  6. only resident models run; busy, loading and held models are never evicted
 //  7. an item runs once, or its retries are counted
-//  8. first in, first out within model and priority, or within the declared key
+//  8. first in, first out within model and priority, or by the declared key
 //  9. no lost wake-up: work that could run, an idle device and no timer never coexist, unless the policy declared that it waits
 //  10. log ⇔ state: both replays agree
 //  11. same inputs, same bytes

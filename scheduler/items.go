@@ -38,7 +38,7 @@ type item struct {
 	tags             tags
 	ageNext, agePrev slotID // order of seq, in ordered queues
 	left, right      slotID // search tree, in ordered queues
-	key              int64  // place within its priority in an ordered queue
+	key              int64  // place in an ordered queue, before priority
 }
 
 // tags are what few items have.

@@ -503,7 +503,7 @@ func TestNoAllocationPerItem(t *testing.T) {
 		name    string
 		chained bool
 		order   scheduler.Order
-	}{{"plain", false, nil}, {"chained", true, nil}, {"ordered", false, byDeadline}} {
+	}{{"plain", false, nil}, {"chained", true, nil}, {"ordered", false, scheduler.OrderFunc(byDeadline)}} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := oneModel(2)
 			cfg.Order = c.order

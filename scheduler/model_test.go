@@ -218,7 +218,7 @@ func (m *model) queue(id scheduler.ModelID) []*modelItem {
 		}
 	}
 	slices.SortFunc(q, func(a, b *modelItem) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.key, b.key), cmp.Compare(a.seq, b.seq))
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(b.priority, a.priority), cmp.Compare(a.seq, b.seq))
 	})
 	return q
 }
@@ -485,7 +485,7 @@ func (m *model) ready(it *modelItem) {
 	it.state, it.readyAt, it.seq = "ready", m.now, m.readySeq
 	m.readySeq++
 	if m.cfg.Order != nil {
-		it.key = m.cfg.Order(m.view(it))
+		it.key = m.cfg.Order.Key(m.view(it))
 	}
 }
 

@@ -462,7 +462,7 @@ func drawConfig(t *rapid.T) scheduler.Config {
 	}
 	cfg.HostMemory = rapid.SampledFrom([]scheduler.Bytes{0, sizes[0], need - 1, need, all}).Draw(t, "host memory")
 	cfg.KeepFailed = rapid.SampledFrom([]int{0, 0, 2}).Draw(t, "keep failed")
-	cfg.Order = rapid.SampledFrom([]scheduler.Order{nil, nil, byDeadline, byWork}).Draw(t, "order")
+	cfg.Order = rapid.SampledFrom([]scheduler.Order{nil, nil, scheduler.OrderFunc(byDeadline), scheduler.OrderFunc(byWork)}).Draw(t, "order")
 	return cfg
 }
 

@@ -6,10 +6,10 @@ import "math/bits"
 // own; with more it becomes an ordered queue.
 const maxBuckets = 64
 
-// queue holds the ready items of one model: priority first, then key, then
-// order of becoming ready. Without a key and with up to maxBuckets priorities
-// in use it is a list per priority and constant in time; otherwise one list
-// in order with a search tree (a treap) over it.
+// queue holds the ready items of one model: by key, where there is an Order,
+// then priority, then order of becoming ready. Without a key and with up to
+// maxBuckets priorities in use it is a list per priority and constant in time;
+// otherwise one list in order with a search tree (a treap) over it.
 type queue struct {
 	n       int
 	blocked int   // items that wait for dependencies
@@ -77,7 +77,7 @@ func (q *queue) oldest(t *itemTable) slotID {
 	return best
 }
 
-// push inserts a ready item at the place its priority, key and seq give it:
+// push inserts a ready item at the place its key, priority and seq give it:
 // at the end for new items, at the front for those of a failed batch.
 func (q *queue) push(t *itemTable, s slotID) {
 	it := t.at(s)
@@ -234,11 +234,11 @@ func (q *queue) order(t *itemTable) {
 
 // precedes is the order of an ordered queue.
 func precedes(a, b *item) bool {
-	if a.priority != b.priority {
-		return a.priority > b.priority
-	}
 	if a.key != b.key {
 		return a.key < b.key
+	}
+	if a.priority != b.priority {
+		return a.priority > b.priority
 	}
 	return a.seq < b.seq
 }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 var estimated = []scheduler.Model{
@@ -95,7 +96,7 @@ func TestEstimatorErrors(t *testing.T) {
 // TestEstimatorLaws: constant loads are learned exactly and stay so, every
 // estimate lies within what was seen, and quantiles are order statistics.
 func TestEstimatorLaws(t *testing.T) {
-	check(t, 200, func(t *rapid.T) {
+	coretest.Check(t, 200, func(t *rapid.T) {
 		constant := scheduler.Time(rapid.Int64Range(0, 1<<50).Draw(t, "constant"))
 		alpha := rapid.Int64Range(1, 1e6).Draw(t, "alpha")
 		quantile := rapid.Int64Range(1, 1e6).Draw(t, "quantile")

@@ -205,7 +205,7 @@ func (s *stage) open(lines [][]string) error {
 			s.cfg.HostMemory = scheduler.Bytes(number(words[1], 0))
 		case "evictor":
 			if words[1] == "lru" {
-				s.cfg.Evictor = viewEvictor{choosers(0)[1]}
+				s.cfg.Evictor = choosers(0)[1]
 				break
 			}
 			turns := inTurn{}

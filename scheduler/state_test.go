@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 // TestStateTellsApart: histories that differ in one thing that matters later
@@ -169,7 +170,7 @@ func TestFork(t *testing.T) {
 func damagedLog(t testing.TB) ([]scheduler.Event, func() scheduler.Config) {
 	config := func() scheduler.Config {
 		return scheduler.Config{Waits: true, Checked: true, Attempts: 2, HostMemory: 5,
-			Policy: &wanderer{seed: 7, idle: 2, tricks: 4}, Evictor: viewEvictor{choosers(7)[1]},
+			Policy: &wanderer{seed: 7, idle: 2, tricks: 4}, Evictor: choosers(7)[1],
 			Models: []scheduler.Model{{Name: "a", Bytes: 3, Batch: scheduler.BatchCost{Max: 2, Memory: 1}}, {Name: "b", Bytes: 4, Batch: scheduler.BatchCost{Max: 2}},
 				{Name: "c", Bytes: 5, Batch: scheduler.BatchCost{Max: 1}}},
 			Devices: []scheduler.Device{{Budget: 9, Slots: 1}, {Budget: 6, Slots: 2}}}
@@ -237,7 +238,7 @@ func TestDamageIsFound(t *testing.T) {
 			t.Fatalf("the log has no %v", k)
 		}
 	}
-	check(t, 3000, func(t *rapid.T) {
+	coretest.Check(t, 3000, func(t *rapid.T) {
 		damaged := append([]scheduler.Event(nil), log...)
 		i := rapid.IntRange(0, len(log)-1).Draw(t, "event")
 		switch how := rapid.IntRange(0, 8).Draw(t, "how"); how {

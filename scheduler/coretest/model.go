@@ -1,4 +1,4 @@
-package scheduler_test
+package coretest
 
 import (
 	"cmp"
@@ -7,11 +7,6 @@ import (
 
 	"github.com/vramsim/vramsim/scheduler"
 )
-
-// The types below are a second, naive implementation of the core, written from
-// the design rather than from core.go: maps and slices, sums recomputed from
-// scratch, no clever structure. The property test drives both and compares
-// every event and everything a view shows.
 
 type modelItem struct {
 	id              scheduler.ItemID
@@ -63,18 +58,14 @@ type modelDevice struct {
 	started   int64
 }
 
-// chooser picks a victim among candidates, a pure function of what it is given.
-type chooser func(ordinal int64, need scheduler.Bytes, candidates []candidate) (scheduler.ModelID, bool)
-
-type candidate struct {
-	model    scheduler.ModelID
-	bytes    scheduler.Bytes
-	useOrder int64
-}
-
+// model is a second, naive implementation of the core, written from the design
+// rather than from core.go: maps and slices, sums recomputed from scratch, no
+// clever structure.
 type model struct {
-	cfg    scheduler.Config
-	choose chooser // nil: loads never evict
+	cfg     scheduler.Config
+	choose  Chooser   // if the model knows how victims are chosen
+	asked   *recorder // else, what the core's evictor answered; nil: loads never evict
+	strange string    // a question that the core did not ask in this way
 
 	now        scheduler.Time
 	events     []scheduler.Event
@@ -92,34 +83,35 @@ type model struct {
 
 	done, failed, rejected, cancelled int64
 
-	arrivedOf      []int64
-	firstOf        []scheduler.Time
-	lastOf         []scheduler.Time
-	loads          []int64
-	loadFailures   []int
-	learned        map[[2]int]scheduler.Time // by the estimator "last"
-	host           []scheduler.ModelID       // least recently used first
-	timer          scheduler.Time
-	holdTimer      scheduler.Time
-	toFail         []scheduler.ItemID
-	toCancel       [][2]scheduler.ItemID // item, cause
-	toReady        []scheduler.ItemID
-	arriving       *modelItem
-	claimedEvicts  int // evictions begun under a claim
-	retries        int
-	orphans        int
-	spared         int
-	revoked        int // claims lost with their device
-	secondDevice   bool
-	hostLoads      int
-	reclaims       int // victims sought again after a failed eviction
-	heldExpired    int
-	pastLastAttemp int
+	arrivedOf       []int64
+	firstOf         []scheduler.Time
+	lastOf          []scheduler.Time
+	loads           []int64
+	loadFailures    []int
+	learned         map[[2]int]scheduler.Time // by the estimator "last"
+	host            []scheduler.ModelID       // least recently used first
+	timer           scheduler.Time
+	holdTimer       scheduler.Time
+	toFail          []scheduler.ItemID
+	toCancel        [][2]scheduler.ItemID // item, cause
+	toReady         []scheduler.ItemID
+	arriving        *modelItem
+	claimedEvicts   int // evictions begun under a claim
+	retries         int
+	orphans         int
+	cancels         int
+	spared          int
+	revoked         int // claims lost with their device
+	secondDevice    bool
+	hostLoads       int
+	reclaims        int // victims sought again after a failed eviction
+	heldExpired     int
+	pastLastAttempt int
 }
 
-func newModel(cfg scheduler.Config, choose chooser) *model {
+func newModel(cfg scheduler.Config, choose Chooser, asked *recorder) *model {
 	n := len(cfg.Models)
-	m := &model{cfg: cfg, choose: choose, items: map[scheduler.ItemID]*modelItem{}, jobs: map[scheduler.JobID]scheduler.Job{},
+	m := &model{cfg: cfg, choose: choose, asked: asked, items: map[scheduler.ItemID]*modelItem{}, jobs: map[scheduler.JobID]scheduler.Job{},
 		arrivedOf: make([]int64, n), firstOf: make([]scheduler.Time, n), lastOf: make([]scheduler.Time, n),
 		loads: make([]int64, n), loadFailures: make([]int, n), learned: map[[2]int]scheduler.Time{},
 		timer: scheduler.Never, holdTimer: scheduler.Never}
@@ -197,23 +189,11 @@ func (m *model) linkTaken(d scheduler.DeviceID) bool {
 	return false
 }
 
-// inOrder returns the items in a state, by id.
-func (m *model) inOrder(state string) []*modelItem {
-	var found []*modelItem
-	for _, it := range m.items {
-		if it.state == state {
-			found = append(found, it)
-		}
-	}
-	slices.SortFunc(found, func(a, b *modelItem) int { return cmp.Compare(a.id, b.id) })
-	return found
-}
-
 // queue returns the ready items of a model in the order in which they run.
 func (m *model) queue(id scheduler.ModelID) []*modelItem {
 	var q []*modelItem
-	for _, it := range m.inOrder("ready") {
-		if it.model == id {
+	for _, it := range m.items {
+		if it.state == "ready" && it.model == id {
 			q = append(q, it)
 		}
 	}
@@ -239,7 +219,7 @@ func (m *model) summary() string {
 		text += fmt.Sprintf("; model %d of %d bytes: %d ready", id, m.bytes(scheduler.ModelID(id)), len(m.queue(scheduler.ModelID(id))))
 	}
 	for d, dev := range m.devices {
-		text += fmt.Sprintf("; device %d up=%v, budget %d, reserved %d, %d batches:", d, dev.up, m.cfg.Devices[d].Budget, m.reserved(scheduler.DeviceID(d)), len(dev.batches))
+		text += fmt.Sprintf("; device %d up=%v, budget %d, of others %d, reserved %d, %d batches:", d, dev.up, m.cfg.Devices[d].Budget, dev.foreign, m.reserved(scheduler.DeviceID(d)), len(dev.batches))
 		for id := range m.cfg.Models {
 			if r := dev.models[scheduler.ModelID(id)]; r != nil {
 				text += fmt.Sprintf(" %d %v (held until %d)", id, r.state, r.heldUntil)
@@ -261,13 +241,14 @@ func (m *model) pinned() bool {
 	return false
 }
 
-func (m *model) fits(d scheduler.DeviceID, id scheduler.ModelID) int {
+// fits returns the largest legal batch of a model with so many ready items.
+func (m *model) fits(d scheduler.DeviceID, id scheduler.ModelID, ready int) int {
 	dev, batch := m.devices[d], m.cfg.Models[id].Batch
 	if !dev.up || m.res(d, id).state != scheduler.Resident || len(dev.batches) >= m.cfg.Devices[d].Slots {
 		return 0
 	}
 	n, free := 0, m.headroom(d)
-	for n < len(m.queue(id)) && n < batch.Max && free >= batch.Memory {
+	for n < ready && n < batch.Max && free >= batch.Memory {
 		n++
 		free -= batch.Memory
 	}
@@ -283,28 +264,18 @@ func (m *model) plan(d scheduler.DeviceID, id scheduler.ModelID) ([]scheduler.Mo
 	if spec.Bytes+spec.Batch.Memory > m.cfg.Devices[d].Budget {
 		return nil, false
 	}
-	victims, _, ok := m.victims(d, spec.Bytes-m.slack(d)-m.evicting(d))
+	victims, _, ok := m.victims(d, id, spec.Bytes-m.slack(d)-m.evicting(d))
 	return victims, ok
 }
 
 // victims asks for models until need bytes are promised, then spares those
 // without which it still holds, in the order of choice.
-func (m *model) victims(d scheduler.DeviceID, need scheduler.Bytes) (kept []scheduler.ModelID, spared int, ok bool) {
+func (m *model) victims(d scheduler.DeviceID, incoming scheduler.ModelID, need scheduler.Bytes) (kept []scheduler.ModelID, spared int, ok bool) {
 	var chosen []scheduler.ModelID
 	promised := scheduler.Bytes(0)
 	for promised < need {
-		if m.choose == nil {
-			return nil, 0, false
-		}
-		var candidates []candidate
-		for id := range m.cfg.Models {
-			id := scheduler.ModelID(id)
-			if m.evictable(d, id) && !slices.Contains(chosen, id) {
-				candidates = append(candidates, candidate{id, m.bytes(id), m.res(d, id).useOrder})
-			}
-		}
-		v, offered := m.choose(m.evictions+int64(len(chosen)), need-promised, candidates)
-		if !offered || !slices.ContainsFunc(candidates, func(c candidate) bool { return c.model == v }) {
+		v, offered := m.victim(d, incoming, need-promised, chosen)
+		if !offered || v < 0 || int(v) >= len(m.cfg.Models) || !m.evictable(d, v) || slices.Contains(chosen, v) {
 			return nil, 0, false
 		}
 		chosen = append(chosen, v)
@@ -319,6 +290,28 @@ func (m *model) victims(d scheduler.DeviceID, need scheduler.Bytes) (kept []sche
 		}
 	}
 	return kept, spared, true
+}
+
+// victim asks for one model more than those chosen already.
+func (m *model) victim(d scheduler.DeviceID, incoming scheduler.ModelID, need scheduler.Bytes, chosen []scheduler.ModelID) (scheduler.ModelID, bool) {
+	ordinal := m.evictions + int64(len(chosen))
+	if m.choose != nil {
+		var candidates []Candidate
+		for id := range scheduler.ModelID(len(m.cfg.Models)) {
+			if m.evictable(d, id) && !slices.Contains(chosen, id) {
+				candidates = append(candidates, Candidate{id, m.bytes(id), m.res(d, id).useOrder})
+			}
+		}
+		return m.choose(ordinal, need, candidates)
+	}
+	if m.asked == nil {
+		return scheduler.NoModel, false
+	}
+	v, offered, same := m.asked.answer(ask{device: d, incoming: incoming, need: need, ordinal: ordinal})
+	if !same && m.strange == "" {
+		m.strange = fmt.Sprintf("for a victim on device %d, %d bytes for model %d, eviction %d", d, need, incoming, ordinal)
+	}
+	return v, offered
 }
 
 func (m *model) tier(id scheduler.ModelID) scheduler.Tier {
@@ -384,6 +377,9 @@ func (m *model) fact(ev scheduler.Event) {
 	case scheduler.ItemJob, scheduler.ItemDeadline, scheduler.ItemWork, scheduler.ItemTenant, scheduler.ItemDependsOn:
 		m.attribute(ev)
 	case scheduler.ItemCancelled:
+		if m.items[scheduler.ItemID(ev.ID)] != nil {
+			m.cancels++
+		}
 		if it := m.items[scheduler.ItemID(ev.ID)]; it != nil && it.state == "running" {
 			it.cancelled = true
 		} else if it != nil {
@@ -551,7 +547,7 @@ func (m *model) endBatch(b *modelBatch, finished bool) {
 			m.retries++
 			if it.attempts >= m.cfg.Attempts {
 				m.toFail = append(m.toFail, it.id)
-				m.pastLastAttemp++
+				m.pastLastAttempt++
 			}
 		}
 	}
@@ -677,7 +673,7 @@ func (m *model) settleClaim(d scheduler.DeviceID) {
 			m.settleClaim(d)
 			return
 		}
-		victims, _, ok := m.victims(d, missing-m.evicting(d)-m.slack(d))
+		victims, _, ok := m.victims(d, id, missing-m.evicting(d)-m.slack(d))
 		if ok {
 			m.reclaims++
 			m.startEvicts(d, victims)
@@ -773,6 +769,9 @@ func (m *model) run(d scheduler.DeviceID, id scheduler.ModelID, n int) {
 	dev, members := m.devices[d], m.queue(id)[:n]
 	for _, it := range members {
 		m.emit(scheduler.Event{Kind: scheduler.MemberDispatched, ID: int64(it.id), Model: id, Device: d})
+		if o, ok := m.cfg.Order.(scheduler.DispatchObserver); ok {
+			o.Dispatched(m.view(it), it.key)
+		}
 		it.state = "running"
 	}
 	b := &modelBatch{seq: m.seq, model: id, members: members, start: m.now, estimate: batchTime(m.cfg.Models[id].Batch, members)}
@@ -788,7 +787,7 @@ func (m *model) run(d scheduler.DeviceID, id scheduler.ModelID, n int) {
 }
 
 func (m *model) load(d scheduler.DeviceID, id scheduler.ModelID) {
-	victims, spared, _ := m.victims(d, m.bytes(id)-m.slack(d)-m.evicting(d))
+	victims, spared, _ := m.victims(d, id, m.bytes(id)-m.slack(d)-m.evicting(d))
 	m.spared += spared
 	free := m.headroom(d)
 	if free >= m.bytes(id) {

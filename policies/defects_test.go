@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 const ms = scheduler.Millisecond
@@ -44,8 +46,8 @@ func TestSeedDefect(t *testing.T) {
 		{"01", unboundedStickiness}, {"02", countsOnly}, {"03", hashOrderTies}, {"04", loadTimesUnused}, {"05", maxBatchZero},
 		{"06", noLookAhead}, {"07", oneCurrentModel}, {"08", overBudgetModel}, {"09", semaphoreOnTotal}, {"10", unitsTruncated},
 		{"11", acquireTooMuch}, {"12", fifoBlocks}, {"13", noActivations}, {"14", badSafety}, {"15", oldAndNewFootprint},
-		{"16", resolvedTooEarly}, {"17", hangingDependencies}, {"18", idsInAdvance}, {"19", swapRemove}, {"21", poppedBeforeLoad},
-		{"22", lostOnCrash}, {"23", unknownModelDropped}, {"24", unboundedQueue}, {"25", wallClock}, {"27", lastSampleOnly}, {"28", modelEnum},
+		{"16", resolvedTooEarly}, {"17", hangingDependencies}, {"18", idsInAdvance}, {"19", swapRemove}, {"20", completionsScanAll}, {"21", poppedBeforeLoad},
+		{"22", lostOnCrash}, {"23", unknownModelDropped}, {"24", unboundedQueue}, {"25", wallClock}, {"26", noAging}, {"27", lastSampleOnly}, {"28", modelEnum},
 	} {
 		t.Run(c.name, c.test)
 	}
@@ -342,6 +344,17 @@ func badSafety(t *testing.T) {
 	if (portConfig{16, math.NaN()}).fits(1) || (portConfig{16, 0}).fits(1) || !(portConfig{16, 2}).fits(20) {
 		t.Error("the port checks its safety factor")
 	}
+	for _, safety := range []string{".nan", "NaN", "0", "-0.5", "1.5", ".inf"} {
+		text := "version: 1\nname: n\nhardware:\n  gpus: [{name: g, memory: 16GB, safety: " + safety + "}]\n" +
+			"models: {a: {memory: 4GB, load: 5s, batch: {max: 8, base: 1s, per_item: 1s}}}\n" +
+			"workload: {items: 5, arrivals: {poisson: {rate: 1/s}}, streams: {models: [a]}}\npolicies: [{use: seed}]\n"
+		if _, err := experiment.Parse("n.yaml", ".", []byte(text), policies.Builtin(), experiment.Options{}); err == nil || !strings.Contains(err.Error(), "hardware.gpus[0].safety") {
+			t.Errorf("safety: %s: %v", safety, err)
+		}
+		if _, err := experiment.Parse("n.yaml", ".", []byte(strings.Replace(text, safety, "0.9", 1)), policies.Builtin(), experiment.Options{}); err != nil {
+			t.Errorf("safety: 0.9: %v", err)
+		}
+	}
 	for _, budget := range []scheduler.Bytes{0, -1} {
 		s := scenario{models: abc(), devices: gpu(16), spec: use("seed")}
 		s.devices[0].Budget = budget
@@ -429,6 +442,162 @@ func swapRemove(t *testing.T) {
 	if o := s.run(t); !slices.Equal(o.batches[1].items, []scheduler.ItemID{1, 2, 3}) {
 		t.Errorf("released items run as %v, want 1, 2, 3", o.batches[1].items)
 	}
+}
+
+// bench is a core whose time can be taken: no checks, facts by hand.
+type bench struct {
+	t    *testing.T
+	core *scheduler.Core
+	now  scheduler.Time
+	next int64 // item
+}
+
+func newBench(t *testing.T, order policies.Axis, slots int) *bench {
+	s := scenario{models: ones(abc()), devices: gpu(8), spec: policies.Spec{Use: "sticky", Order: order}}
+	s.devices[0].Slots = slots
+	cfg, _ := s.config(t)
+	cfg.Checked = false
+	core, err := scheduler.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{t: t, core: core}
+}
+
+// step makes facts happen and returns what they start and how long it took.
+func (b *bench) step(facts ...scheduler.Event) (started []scheduler.Event, took time.Duration) {
+	b.now++
+	for i := range facts {
+		facts[i].At = b.now
+	}
+	from := time.Now()
+	err := b.core.Step(facts)
+	took = time.Since(from)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, ev := range b.core.Ready() {
+		if ev.Kind.Effect() && ev.Kind != scheduler.MemberDispatched {
+			started = append(started, ev)
+		}
+	}
+	b.core.Advance()
+	return started, took
+}
+
+// item returns the facts of an arrival.
+func (b *bench) item(m scheduler.ModelID, after ...int64) []scheduler.Event {
+	id := b.next
+	b.next++
+	facts := []scheduler.Event{{Kind: scheduler.ItemArrived, ID: id, Model: m, Device: scheduler.NoDevice, Value: scheduler.PackArrival(0, len(after))}}
+	for _, on := range after {
+		facts = append(facts, scheduler.Event{Kind: scheduler.ItemDependsOn, ID: id, Value: on, Model: m, Device: scheduler.NoDevice})
+	}
+	return facts
+}
+
+// finished returns the fact that ends a batch or load.
+func finished(started scheduler.Event) scheduler.Event {
+	end := scheduler.Event{Kind: scheduler.BatchFinished, ID: started.ID, Model: started.Model, Device: started.Device}
+	if started.Kind == scheduler.LoadStarted {
+		end.Kind = scheduler.LoadFinished
+	}
+	return end
+}
+
+// Many wait for an item that does not end; one waits for each of those that do.
+func completionsScanAll(t *testing.T) {
+	p := newPort()
+	for range 1000 {
+		p.submit(portNew("clap", 0, "never"))
+	}
+	p.submit(portNew("clap", 0, "a"))
+	if p.resolve("a"); p.scans < 1001 {
+		t.Errorf("the port looks at %d items to release one", p.scans)
+	}
+	completion := func(waiting int) time.Duration {
+		b := newBench(t, axis("fifo"), 2)
+		loads, _ := b.step(b.item(1)...)
+		b.step(finished(loads[0])) // item 0 runs for ever
+		var crowd []scheduler.Event
+		for range waiting {
+			crowd = append(crowd, b.item(0, 0)...)
+		}
+		if len(crowd) > 0 {
+			b.step(crowd...)
+		}
+		loads, _ = b.step(b.item(0)...)
+		run, _ := b.step(finished(loads[0]))
+		best := time.Hour
+		for range 50 {
+			b.step(b.item(0, b.next-1)...)
+			var took time.Duration
+			run, took = b.step(finished(run[0])) // releases the last one, which runs
+			best = min(best, took)
+		}
+		return best
+	}
+	if few, many := completion(10), completion(200_000); many > 30*few {
+		t.Errorf("a completion takes %v beside 10 blocked items and %v beside 200,000", few, many)
+	}
+}
+
+// An item of low priority under a stream of higher ones, and the cost of
+// putting an item behind all others.
+func noAging(t *testing.T) {
+	p := newPort()
+	low := p.submit(portNew("clap", 0))
+	for range 1000 {
+		p.submit(portNew("clap", 1))
+		if _, batch := p.nextBatch(1); batch[0].id == low {
+			t.Fatal("the port lets what waits long go first")
+		}
+	}
+	for range 1000 {
+		p.submit(portNew("clap", 1))
+	}
+	before := p.queues["clap"].scans
+	if p.submit(portNew("clap", 1)); p.queues["clap"].scans-before < 1000 {
+		t.Error("the port inserts without looking at what stands before")
+	}
+	var items []arrival
+	for i := range 60 {
+		items = append(items, arrival{at: scheduler.Time(i) * sec, priority: 1})
+	}
+	items = append([]arrival{{}}, items...)
+	served := func(spec policies.Spec) int {
+		s := scenario{models: ones(abc()), devices: gpu(4), items: items, spec: spec}
+		return slices.Index(s.run(t).served(), 0)
+	}
+	if n := served(use("seed")); n != 60 {
+		t.Errorf("seed served the item of low priority as number %d, not last", n)
+	}
+	if n := served(policies.Spec{Use: "sticky", Order: axis("aging", "step", "20s")}); n != 21 {
+		t.Errorf("with aging it is served as number %d, want 21", n)
+	}
+	for _, order := range []policies.Axis{axis("fifo"), axis("aging")} {
+		if few, many := insertion(t, order, 10), insertion(t, order, 200_000); many > 30*few {
+			t.Errorf("order %s: an arrival takes %v behind 10 items and %v behind 200,000", order.Name, few, many)
+		}
+	}
+}
+
+// insertion returns how long an arrival takes with so many items in its queue.
+func insertion(t *testing.T, order policies.Axis, queued int) time.Duration {
+	b := newBench(t, order, 1)
+	loads, _ := b.step(b.item(0)...)
+	b.step(finished(loads[0])) // item 0 runs for ever
+	var crowd []scheduler.Event
+	for range queued {
+		crowd = append(crowd, b.item(0)...)
+	}
+	b.step(crowd...)
+	best := time.Hour
+	for range 50 {
+		_, took := b.step(b.item(0)...)
+		best = min(best, took)
+	}
+	return best
 }
 
 // Two workers and one cold model.

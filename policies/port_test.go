@@ -25,7 +25,10 @@ type portItem struct {
 	resolved  map[string]bool
 }
 
-type portQueue struct{ ready, waiting []*portItem }
+type portQueue struct {
+	ready, waiting []*portItem
+	scans          int // items looked at to insert others
+}
 
 var portModels = []string{"whisper", "videomae", "clap", "qwen3", "dinov3"}
 
@@ -59,6 +62,7 @@ func (q *portQueue) push(i *portItem) {
 	}
 	at := len(q.ready)
 	for k, other := range q.ready {
+		q.scans++
 		if other.priority < i.priority {
 			at = k
 			break

@@ -119,6 +119,9 @@ func run(v *scheduler.View, n int, dec *scheduler.Decision) {
 func (s *seed) mostReady(v *scheduler.View, d scheduler.DeviceID) scheduler.ModelID {
 	best, most := noModel, 0
 	for m := v.NextReady(0); m != noModel; m = v.NextReady(m + 1) {
+		if !takes(v, d, m) {
+			continue // another device is larger
+		}
 		n := s.available(v, d, m)
 		if n > most || n == most && n > 0 && s.rank != nil && s.rank[m] > s.rank[best] {
 			best, most = m, n

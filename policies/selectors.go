@@ -349,5 +349,11 @@ func (s *roaming) wander(v *scheduler.View, d scheduler.DeviceID) scheduler.Mode
 			return at
 		}
 	}
-	return s.after(at)
+	next := at
+	for range s.order {
+		if next = s.after(next); takes(v, d, next) {
+			return next
+		}
+	}
+	return noModel // other devices are larger
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/scheduler"
 	"pgregory.net/rapid"
 )
@@ -77,6 +78,17 @@ func drawComposition(r *rapid.T) policies.Spec {
 	s.Visit, s.Batch, s.Evict = drawAxis(r, "visit", someVisits...), drawAxis(r, "batch", someBatchers...), drawAxis(r, "evict", someEvictors...)
 	s.Prefetch, s.Place = drawAxis(r, "prefetch", somePrefetchers...), drawAxis(r, "place", somePlacers...)
 	s.Admit, s.Order = drawAxis(r, "admit", someAdmitters...), drawAxis(r, "order", someOrders...)
+	return s
+}
+
+// drawBounded draws one of the compositions that bound waiting on one device.
+func drawBounded(r *rapid.T) policies.Spec {
+	s := rapid.SampledFrom([]policies.Spec{use("fifo"), {Use: "fifo", Visit: axis("limited")}, use("semaphore"), use("oldest"), {Use: "oldest", Visit: axis("exhaustive")},
+		{Use: "oldest", Visit: axis("linger", "wait", "1s")}, use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"),
+		use("polling"), {Use: "polling", Visit: axis("gated")}, {Use: "polling", Visit: axis("limited")}, {Use: "polling", Visit: axis("timed", "quantum", "2s")}}).Draw(r, "use")
+	if s.Use != "semaphore" {
+		s.Batch, s.Evict, s.Prefetch = drawAxis(r, "batch", someBatchers...), drawAxis(r, "evict", someEvictors...), drawAxis(r, "prefetch", somePrefetchers...)
+	}
 	return s
 }
 
@@ -241,6 +253,9 @@ func TestContracts(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := scenario{models: drawModels(r), devices: drawDevices(r, 2), spec: drawComposition(r)}
 		s.spec.Admit = policies.Axis{}
+		if rapid.Bool().Draw(r, "bounded") {
+			s.devices, s.spec = s.devices[:1], drawBounded(r)
+		}
 		s.items = drawItems(r, len(s.models), true)
 		o, err := s.try(t)
 		if err != nil {
@@ -253,7 +268,12 @@ func TestContracts(t *testing.T) {
 		}
 		c := contract{fail: r.Fatalf, built: built, state: state, visits: map[scheduler.ItemID]int{}, last: scheduler.NoModel, latest: -1}
 		c.follow(o.events)
-		checked[built.Contracts.Bound.String()]++
+		if bypass := maxBypass(r, &cfg, o.events); built.Contracts.Bound.Kind == policies.InOrder && bypass != 0 {
+			r.Fatalf("%+v declares %v, max_bypass is %v", s.spec, built.Contracts.Bound, bypass)
+		} else if bypass > 0 {
+			checked["overtaking"]++
+		}
+		checked[boundKinds[built.Contracts.Bound.Kind]]++
 		if built.Contracts.WorkConserving {
 			checked["work-conserving"]++
 		}
@@ -261,11 +281,26 @@ func TestContracts(t *testing.T) {
 			checked["load-work-conserving"]++
 		}
 	})
-	for _, name := range []string{"bypass 0", "work-conserving", "load-work-conserving"} {
+	for _, name := range append(boundKinds, "overtaking", "work-conserving", "load-work-conserving") {
 		if checked[name] == 0 {
-			t.Errorf("no case declared %s: %v", name, checked)
+			t.Errorf("no case with %s: %v", name, checked)
 		}
 	}
+}
+
+// boundKinds are the names of the forms of a bound.
+var boundKinds = []string{policies.Unbounded: "no bound", policies.InOrder: "bypass 0", policies.Visits: "a bound of visits", policies.VisitsAfter: "a bound of visits after a wait"}
+
+// maxBypass is the metric of that name.
+func maxBypass(r *rapid.T, cfg *scheduler.Config, events []scheduler.Event) float64 {
+	fold, err := metrics.New(metrics.Config{Models: cfg.Models, Devices: cfg.Devices})
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := fold.Append(events); err != nil {
+		r.Fatal(err)
+	}
+	return fold.Result().Values[metrics.MaxBypass]
 }
 
 // Contracts that are not declared are broken where the check can see it: the

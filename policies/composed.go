@@ -378,14 +378,23 @@ func (p *composed) ahead(v *scheduler.View) (scheduler.Decision, bool) {
 	return scheduler.Decision{}, false
 }
 
-// awaits reports whether d has chosen a model that has yet to begin to come;
-// what is loaded ahead might stand in its way.
+// awaits reports whether d has chosen a model that has yet to begin to come, or
+// one that lacks room for a batch; what is loaded ahead might stand in its way.
 func (p *composed) awaits(v *scheduler.View, d scheduler.DeviceID) bool {
 	if v.FreeSlots(d) == 0 {
 		return false
 	}
 	m, _ := p.choose(v, d)
-	return m != noModel && (v.State(d, m) == scheduler.Absent || v.State(d, m) == scheduler.Evicting)
+	if m == noModel {
+		return false
+	}
+	switch v.State(d, m) {
+	case scheduler.Absent, scheduler.Evicting:
+		return true
+	case scheduler.Resident:
+		return v.Ready(m) > 0 && v.Fits(d, m) == 0
+	}
+	return false
 }
 
 // unused returns what the running batches of d's present model leave of the

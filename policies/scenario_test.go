@@ -577,3 +577,37 @@ func TestLostDevice(t *testing.T) {
 		}
 	}
 }
+
+// a needs the memory of b and c for its batch. They leave one after the other,
+// and what has left is not loaded ahead of its work meanwhile.
+func TestPrefetchLeavesRoomThatIsMade(t *testing.T) {
+	models := []scheduler.Model{model("a", 4, sec, 1, 0, sec), model("b", 1, sec, 1, 0, sec), model("c", 1, sec, 1, 0, sec)}
+	models[0].Batch.Memory = 2 * scheduler.GB
+	models[1].Unload, models[2].Unload = sec, 2*sec
+	items := append(burst(0, "BC"), arrival{at: 10 * sec}, arrival{at: 10 * sec, model: 1, after: []int{2}}, arrival{at: 10 * sec, model: 2, after: []int{2}})
+	s := scenario{models: models, devices: gpu(6), items: items, spec: policies.Spec{Use: "sticky", Prefetch: axis("dag")}}
+	if at := s.run(t).firstOf(0); at != 13*sec { // 1 to load, 2 until both are gone
+		t.Errorf("a ran at %v, want 13s", at)
+	}
+}
+
+// Devices that can never take a model are not asked to.
+func TestUnequalDevices(t *testing.T) {
+	models := []scheduler.Model{model("a", 8, sec, 1, 0, sec), model("b", 8, sec, 1, 0, sec), model("c", 2, sec, 1, 0, sec)}
+	for _, small := range []float64{1, 2, 4} {
+		devices := append(gpu(small), gpu(10)...)
+		devices[0].Name = "small"
+		for _, name := range policies.Builtin().Policies() {
+			specs := []policies.Spec{use(name)}
+			if name == "polling" {
+				specs = append(specs, policies.Spec{Use: name, Params: map[string]any{"skip_empty": false}, Evict: axis("single")})
+			}
+			for _, spec := range specs {
+				s := scenario{models: models, devices: devices, items: burst(0, "ABCABCAC"), spec: spec, horizon: 200 * sec}
+				if o := s.run(t); o.counts.Done != 8 {
+					t.Errorf("%v beside %v GB: %d of 8 done", spec, small, o.counts.Done)
+				}
+			}
+		}
+	}
+}

@@ -594,7 +594,10 @@ func TestPrefetchLeavesRoomThatIsMade(t *testing.T) {
 // Devices that can never take a model are not asked to.
 func TestUnequalDevices(t *testing.T) {
 	models := []scheduler.Model{model("a", 8, sec, 1, 0, sec), model("b", 8, sec, 1, 0, sec), model("c", 2, sec, 1, 0, sec)}
-	for _, small := range []float64{1, 2, 4} {
+	for i := range models {
+		models[i].Batch.Memory = scheduler.GB
+	}
+	for _, small := range []float64{1, 2.5, 4, 8.5} { // weights may fit that cannot run
 		devices := append(gpu(small), gpu(10)...)
 		devices[0].Name = "small"
 		for _, name := range policies.Builtin().Policies() {

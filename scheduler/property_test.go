@@ -212,7 +212,7 @@ func wander(t *rapid.T, reached *coretest.Reach) {
 	scale := coretest.Scale{Bytes: 1, Time: 1}
 	cfg := coretest.DrawConfig(t, scale)
 	cfg.Waits = true
-	cfg.Order = rapid.SampledFrom([]scheduler.Order{nil, nil, scheduler.OrderFunc(byDeadline), scheduler.OrderFunc(byWork)}).Draw(t, "order")
+	order := rapid.IntRange(0, 4).Draw(t, "order")
 	seed := rapid.Uint64().Draw(t, "seed")
 	evictor := rapid.IntRange(0, len(choosers(0))-1).Draw(t, "evictor")
 	choose := choosers(seed)[evictor]
@@ -225,6 +225,7 @@ func wander(t *rapid.T, reached *coretest.Reach) {
 	c := coretest.Case{Scale: scale, Choose: choose, Drains: evictor >= 1 && evictor <= 3, Crowds: true, Config: func() scheduler.Config {
 		c, w := cfg, walk
 		c.Policy = &w
+		c.Order = []scheduler.Order{nil, nil, scheduler.OrderFunc(byDeadline), scheduler.OrderFunc(byWork), &takingTurns{}}[order]
 		if learns {
 			c.Estimator, _ = scheduler.NewEstimator(scheduler.EstimatorConfig{Kind: "last"}, cfg.Models)
 		}
@@ -232,6 +233,17 @@ func wander(t *rapid.T, reached *coretest.Reach) {
 	}}
 	c.Run(t, reached)
 }
+
+// takingTurns is an order with state: an item stands behind as many as were
+// dispatched when it came, every other one of these in front of all.
+type takingTurns struct{ dispatched, came int64 }
+
+func (o *takingTurns) Key(scheduler.Item) int64 {
+	o.came++
+	return o.dispatched * (1 - 2*(o.came%2))
+}
+
+func (o *takingTurns) Dispatched(_ scheduler.Item, key int64) { o.dispatched += 1 + key&1 }
 
 func outcome(k scheduler.Kind) (finished, failed scheduler.Kind) {
 	switch k {

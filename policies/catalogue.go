@@ -64,6 +64,9 @@ func selectors() []Entry {
 		{Name: "hysteresis", Kind: KindSelector, Visit: anew, Doc: "the longest queue, but a queue with items is left only for one longer by h", Contracts: "bound: none",
 			Params: []Param{{Name: "h", Kind: Count, Default: int64(3), Doc: "items by which another queue must be longer"}},
 			New:    func(a *Args) (any, error) { return &hysteresis{h: int(a.Int("h"))}, nil }},
+		{Name: "cmu-setup", Kind: KindSelector, Visit: Axis{Name: "gated"}, Doc: "the most items per time of a visit, its load and what arrives meanwhile included", Contracts: "bound: none",
+			Params: []Param{{Name: "aging", Kind: Duration, Default: "0s", Doc: "wait of the oldest item that doubles what its model is worth; 0: it does not matter"}},
+			New:    func(a *Args) (any, error) { return &cmuSetup{aging: a.Time("aging")}, nil }},
 		{Name: "edf-setup", Kind: KindSelector, Visit: anew, Doc: "the least head deadline less load and batch time", Contracts: "bound: none",
 			Params: []Param{
 				{Name: "h", Kind: Duration, Default: "0s", Doc: "leave the current model only for one less by more than this"},

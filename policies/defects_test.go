@@ -136,6 +136,13 @@ func loadTimesUnused(t *testing.T) {
 	if m := first("edf-setup"); m != 0 {
 		t.Errorf("edf-setup chose model %d although the load of 0 takes 1000 s", m)
 	}
+	items = burst(0, "AAB")
+	if m := first("seed"); m != 0 {
+		t.Errorf("seed weighed the load: model %d", m)
+	}
+	if m := first("cmu-setup"); m != 1 {
+		t.Errorf("cmu-setup chose model %d, two items behind a load of 1000 s", m)
+	}
 	p := newPort()
 	p.loads["clap"], p.loads["qwen3"] = time.Hour, time.Second
 	p.submit(portNew("clap", 0))
@@ -188,7 +195,7 @@ func oneCurrentModel(t *testing.T) {
 	if n := loads(use("seed")); n != 50 {
 		t.Errorf("seed loaded %d times, want every time", n)
 	}
-	for _, name := range []string{"sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis"} {
+	for _, name := range []string{"sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup"} {
 		if n := loads(use(name)); n != 5 {
 			t.Errorf("%s loaded %d times, want 5", name, n)
 		}

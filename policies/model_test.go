@@ -24,12 +24,13 @@ var shipped = map[string][]policies.Spec{
 	"polling":    {use("polling"), use("polling", "fill", false), use("polling", "skip_empty", false)},
 	"priority":   {use("priority"), use("priority", "fill", false)},
 	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
+	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
 	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
 }
 
 // drawVariant draws a composition of the named policy: one of its parameters,
 // mostly with the axes that it has by default, else with any.
-func drawVariant(r *rapid.T, name string, devices int) policies.Spec {
+func drawVariant(r *rapid.T, name string, cfg *scheduler.Config) policies.Spec {
 	s := rapid.SampledFrom(shipped[name]).Draw(r, "use")
 	if name == "seed" || name == "semaphore" {
 		return s
@@ -42,11 +43,18 @@ func drawVariant(r *rapid.T, name string, devices int) policies.Spec {
 	}
 	s.Visit, s.Batch, s.Prefetch = some("visit", someVisits), some("batch", someBatchers), some("prefetch", somePrefetchers)
 	s.Place, s.Admit, s.Order = some("place", somePlacers), some("admit", someAdmitters), some("order", someOrders)
+	if rapid.IntRange(0, 9).Draw(r, "planned") == 0 {
+		plan := map[string]any{} // the first device can take them all
+		for i := range cfg.Models {
+			plan[cfg.Models[i].Name] = cfg.Devices[0].Name
+		}
+		s.Place = policies.Axis{Name: "planned", Params: map[string]any{"map": plan}}
+	}
 	s.Evict = drawAxis(r, "evict", someEvictors...)
 	if s.Params["skip_empty"] == false {
 		s.Evict = axis("single")
 	}
-	if devices == 1 && rapid.IntRange(0, 5).Draw(r, "pinned") == 0 { // with several, copies of it may fill them all
+	if len(cfg.Devices) == 1 && rapid.IntRange(0, 5).Draw(r, "pinned") == 0 { // with several, copies of it may fill them all
 		s.Pin = []string{rapid.SampledFrom([]string{"m0", "x"}).Draw(r, "pin")}
 	}
 	return s
@@ -57,7 +65,7 @@ func against(r *rapid.T, name string, reached *coretest.Reach) {
 	scale := coretest.Scale{Bytes: 500 * scheduler.MB, Time: sec}
 	cfg := coretest.DrawConfig(r, scale)
 	env := policies.Env{Seed: rapid.Uint64Range(0, 3).Draw(r, "seed"), Models: cfg.Models, Devices: cfg.Devices, HostMemory: cfg.HostMemory, Horizon: scheduler.MaxTime}
-	spec := drawVariant(r, name, len(cfg.Devices))
+	spec := drawVariant(r, name, &cfg)
 	if _, err := policies.Builtin().New(spec, env); err != nil {
 		// What cannot be for these models, like pins that leave no room.
 		spec = policies.Spec{Use: name}
@@ -95,7 +103,7 @@ func against(r *rapid.T, name string, reached *coretest.Reach) {
 // cancellations are random, every numbered invariant holds after each step and
 // both replays agree with the run.
 func TestPoliciesAgainstModel(t *testing.T) {
-	coretest.Cases(t, 60)
+	coretest.Cases(t, 200)
 	for _, name := range policies.Builtin().Policies() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +129,7 @@ func shares(name string) []coretest.Share {
 		{What: "a cancelled dependant", Of: func(r *coretest.Reach) int { return r.Orphan }, Percent: 40},
 		{What: "a second device", Of: func(r *coretest.Reach) int { return r.SecondDevice }, Percent: 20},
 		{What: "ties at one instant", Of: func(r *coretest.Reach) int { return r.Tie }, Percent: 60},
-		{What: "a load from the host tier", Of: func(r *coretest.Reach) int { return r.HostLoad }, Percent: 5},
+		{What: "a load from the host tier", Of: func(r *coretest.Reach) int { return r.HostLoad }, Percent: 3},
 	}
 	if slices.Contains([]string{"seed", "semaphore"}, name) {
 		return all // these let models leave before they ask for a load

@@ -614,3 +614,34 @@ func TestUnequalDevices(t *testing.T) {
 		}
 	}
 }
+
+// cmu-setup weighs what a visit serves against what it takes: the load, what
+// arrives meanwhile and, with aging, how long the oldest has waited.
+func TestCmuSetup(t *testing.T) {
+	second := func(spec policies.Spec, loadB, loadC scheduler.Time, items []arrival) scheduler.ModelID {
+		models := ones(abc())
+		models[1].Load, models[2].Load = [scheduler.Tiers]scheduler.Time{loadB, loadB}, [scheduler.Tiers]scheduler.Time{loadC, loadC}
+		s := scenario{models: models, devices: gpu(4), items: append(burst(0, "A"), items...), spec: spec}
+		return s.run(t).batches[1].model
+	}
+	aging := func(d string) policies.Spec { return use("cmu-setup", "aging", d) }
+	for _, c := range []struct {
+		what         string
+		spec         policies.Spec
+		loadB, loadC scheduler.Time
+		items        []arrival
+		want         scheduler.ModelID
+	}{
+		{"2 in 8 s, not 3 in 13 s", use("cmu-setup"), 10 * sec, 6 * sec, burst(2*sec, "BBBCC"), 2},
+		{"3 in 11 s, not 2 in 8 s", use("cmu-setup"), 8 * sec, 6 * sec, burst(2*sec, "BBBCC"), 1},
+		{"ties go to the lowest id", use("cmu-setup"), 6 * sec, 6 * sec, burst(2*sec, "CCBB"), 1},
+		// c's items come every second: 8 more while it loads.
+		{"arrivals during the load", use("cmu-setup"), 5 * sec, 8 * sec, append(burst(2*sec, "BBC"), append(burst(3*sec, "C"), burst(4*sec, "C")...)...), 2},
+		{"age does not matter", aging("0s"), 6 * sec, 6 * sec, append(burst(sec, "B"), burst(5*sec, "CC")...), 2},
+		{"age matters", aging("1s"), 6 * sec, 6 * sec, append(burst(sec, "B"), burst(5*sec, "CC")...), 1},
+	} {
+		if got := second(c.spec, c.loadB, c.loadC, c.items); got != c.want {
+			t.Errorf("%s: model %d is visited, want %d", c.what, got, c.want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -285,6 +286,55 @@ func (s *edfSetup) latest(v *scheduler.View, d scheduler.DeviceID, m scheduler.M
 	}
 	t := v.BatchEstimate(m, min(v.Ready(m), v.BatchMax(m)))
 	return int64(due) - int64(v.LoadEstimate(d, m)) - int64(t)
+}
+
+// cmuSetup takes the model that finishes most items per time of its visit, the
+// load and the items that arrive during the load included: the largest
+// (n + λL)/(L + T).
+type cmuSetup struct{ aging scheduler.Time }
+
+func (s *cmuSetup) Select(v *scheduler.View, c *Candidates) scheduler.ModelID {
+	best := noModel
+	var gain, time uint64
+	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
+		g, t := s.index(v, c.Device(), m)
+		high, low := bits.Mul64(g, time)
+		bestHigh, bestLow := bits.Mul64(gain, t)
+		if best == noModel || high > bestHigh || high == bestHigh && low > bestLow {
+			best, gain, time = m, g, t
+		}
+	}
+	return best
+}
+
+// itemUnit is what one item counts in the numerator of an index.
+const itemUnit = 1 << 20
+
+// index returns the items that a visit of m would serve, in itemUnits, and how
+// long it would take, at least 1. With aging they count for more the longer the
+// oldest has waited.
+func (s *cmuSetup) index(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (gain, time uint64) {
+	load := v.LoadEstimate(d, m)
+	gain = uint64(v.Ready(m)) * itemUnit
+	if gap := v.MeanGap(m); gap > 0 {
+		gain += scale(uint64(load), itemUnit, uint64(gap))
+	}
+	if s.aging > 0 {
+		gain += scale(gain, uint64(v.Now()-v.Oldest(m)), uint64(s.aging))
+	}
+	all, _ := scheduler.AddTime(load, v.WorkEstimate(m))
+	return gain, uint64(max(all, 1))
+}
+
+// scale returns ⌊x·num/den⌋ for den > 0, at most 2⁶²: sums of two do not
+// overflow.
+func scale(x, num, den uint64) uint64 {
+	high, low := bits.Mul64(x, num)
+	if high >= den {
+		return 1 << 62
+	}
+	quotient, _ := bits.Div64(high, low, den)
+	return min(quotient, 1<<62)
 }
 
 // polling visits the models in a cycle.

@@ -405,7 +405,9 @@ func (p *composed) settle(args *Args, parts *parts) error {
 
 func (p *composed) built(name string, parts *parts) Built {
 	b := Built{Name: name, Policy: p, Evictor: p.evictor, Spec: parts.spec, Contracts: p.declare(parts.env, parts)}
-	b.Waits = b.Contracts.Waits
+	// A fixed plan waits for a device that is down although others could serve.
+	_, fixed := p.placer.(planned)
+	b.Waits = b.Contracts.Waits || fixed
 	b.Order, _ = parts.made[KindOrder].(scheduler.Order)
 	for _, k := range axes {
 		if oracle, ok := parts.made[k].(scheduler.Clairvoyant); ok {

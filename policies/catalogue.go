@@ -168,6 +168,11 @@ func evictors() []Entry {
 		{Name: "fifo", Kind: KindEvict, Doc: "the one loaded first", New: value(firstLoaded{})},
 		{Name: "lfu", Kind: KindEvict, Doc: "the one with the fewest batches since its load", New: value(lfu{})},
 		{Name: "largest", Kind: KindEvict, Doc: "the largest", New: value(largest{})},
+		{Name: "demand", Kind: KindEvict, Doc: "the fewest ready items times load estimate", New: value(demand{})},
+		{Name: "landlord", Kind: KindEvict, Doc: "the least credit: load per byte at each use, above the last victim's", Source: "Young, SODA 1998",
+			New: func(a *Args) (any, error) { return newCredits(a.Env, false), nil }},
+		{Name: "gdsf", Kind: KindEvict, Doc: "the same with load per byte times batches since the load", Source: "Cherkasova, HPL-98-69 (1998)",
+			New: func(a *Args) (any, error) { return newCredits(a.Env, true), nil }},
 		{Name: "random", Kind: KindEvict, Doc: "any, by a hash of seed and ordinal", New: func(a *Args) (any, error) {
 			return anyone{random.Key(a.Env.Seed, uint64(a.Env.Replicate), random.Hash("evict random"))}, nil
 		}},

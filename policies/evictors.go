@@ -96,6 +96,53 @@ func (largest) key(v *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID)
 	return -int64(v.Bytes(m))
 }
 
+// demand evicts the one whose ready items would wait least for its return:
+// their number times the load.
+type demand struct{}
+
+func (demand) key(v *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return int64(times(v.ReloadEstimate(m), int64(v.Ready(m))))
+}
+
+// credits give a model, at each use, what its return would cost per byte, on
+// top of what the last victim had left: landlord, or GreedyDual-Size with
+// frequency if the cost counts once for each batch since the load.
+type credits struct {
+	frequency bool
+	floor     []int64   // by device: the last victim's
+	of        [][]int64 // by device and model
+}
+
+func newCredits(env *Env, frequency bool) *credits {
+	e := &credits{frequency: frequency, floor: make([]int64, len(env.Devices)), of: make([][]int64, len(env.Devices))}
+	for d := range e.of {
+		e.of[d] = make([]int64, len(env.Models))
+	}
+	return e
+}
+
+func (e *credits) key(_ *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return e.of[d][m]
+}
+
+// costUnit is a nanosecond per byte.
+const costUnit = 1 << 20
+
+// Observe implements scheduler.Observer.
+func (e *credits) Observe(v *scheduler.View, ev scheduler.Event) {
+	switch ev.Kind {
+	case scheduler.LoadFinished, scheduler.BatchStarted:
+		cost := int64(scale(uint64(v.ReloadEstimate(ev.Model)), costUnit, uint64(v.Bytes(ev.Model))))
+		if e.frequency {
+			cost = int64(times(scheduler.Time(cost), max(1, v.BatchesSinceLoad(ev.Device, ev.Model))))
+		}
+		sum, _ := scheduler.AddTime(scheduler.Time(e.floor[ev.Device]), scheduler.Time(cost))
+		e.of[ev.Device][ev.Model] = int64(sum)
+	case scheduler.EvictStarted:
+		e.floor[ev.Device] = e.of[ev.Device][ev.Model]
+	}
+}
+
 // anyone evicts at random, by a hash of the seed, the ordinal of the eviction
 // and the model.
 type anyone struct{ seed uint64 }

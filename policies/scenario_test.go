@@ -645,3 +645,55 @@ func TestCmuSetup(t *testing.T) {
 		}
 	}
 }
+
+// Evictors that weigh what a return would cost against lru, one item at a time.
+func TestCostlyEvictions(t *testing.T) {
+	run := func(evict, use string, items []arrival) *outcome {
+		models := ones(abc())
+		for i, load := range []scheduler.Time{10, 1, 1} {
+			models[i].Bytes, models[i].Load = scheduler.GB, [scheduler.Tiers]scheduler.Time{load * sec, load * sec}
+		}
+		s := scenario{models: models, devices: gpu(2), items: items, spec: policies.Spec{Use: use, Evict: axis(evict)}}
+		return s.run(t)
+	}
+	one := func(letters string) []arrival {
+		var items []arrival
+		for i, l := range letters {
+			items = append(items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
+		}
+		return items
+	}
+	reloads := func(o *outcome, m scheduler.ModelID) int {
+		n := -1
+		for _, ev := range o.events {
+			if ev.Kind == scheduler.LoadStarted && ev.Model == m {
+				n++
+			}
+		}
+		return n
+	}
+	// a costs ten times what b and c do: ten evictions pass it over.
+	for _, evict := range []string{"landlord", "gdsf"} {
+		if n := reloads(run(evict, "fifo", one("ABCA")), 0); n != 0 {
+			t.Errorf("%s: a is loaded %d times more", evict, n)
+		}
+		if n := reloads(run(evict, "fifo", one("ABCBCBCBCBCA")), 0); n != 0 {
+			t.Errorf("%s after 8 evictions: a is loaded %d times more", evict, n)
+		}
+		if n := reloads(run(evict, "fifo", one("ABCBCBCBCBCBCBCBCBCBCA")), 0); n != 1 {
+			t.Errorf("%s after many evictions: a is loaded %d times more, want once", evict, n)
+		}
+	}
+	if n := reloads(run("lru", "fifo", one("ABCA")), 0); n != 1 {
+		t.Errorf("lru: a is loaded %d times more", n)
+	}
+	// b is used often and c is new: frequency keeps b.
+	if l, f := reloads(run("landlord", "fifo", one("BBBBCCAB")), 1), reloads(run("gdsf", "fifo", one("BBBBCCAB")), 1); l != 1 || f != 0 {
+		t.Errorf("b is loaded %d times more by landlord, %d by gdsf; want 1 and 0", l, f)
+	}
+	// c comes first; of b, used last, and a it is b that has items waiting.
+	items := append(one("BA"), arrival{at: 60 * sec, model: 2, priority: 9}, arrival{at: 60 * sec, model: 1}, arrival{at: 60 * sec, model: 1})
+	if d, l := reloads(run("demand", "priority", items), 1), reloads(run("lru", "priority", items), 1); d != 0 || l != 1 {
+		t.Errorf("b is loaded %d times more by demand, %d by lru; want 0 and 1", d, l)
+	}
+}

@@ -106,6 +106,10 @@ func (v *View) LoadEstimate(d DeviceID, m ModelID) Time {
 	return v.c.loadEstimate(m, v.c.tierOf(m))
 }
 
+// ReloadEstimate returns how long loading m would take now on a device where
+// it is not: what an eviction would cost if m is needed again.
+func (v *View) ReloadEstimate(m ModelID) Time { return v.c.loadEstimate(m, v.c.tierOf(m)) }
+
 // UnloadEstimate returns the declared time of an eviction of m.
 func (v *View) UnloadEstimate(m ModelID) Time { return v.c.cfg.Models[m].Unload }
 

@@ -200,6 +200,7 @@ func compareResidence(d *differ, v *scheduler.View, m *model, dev scheduler.Devi
 		estimate = 0
 	}
 	same(d, v.LoadEstimate(dev, id), estimate, "load estimate of model on device", a, b)
+	same(d, v.ReloadEstimate(id), m.loadEstimate(id), "reload estimate of model", a, 0)
 }
 
 // counts compares the conservation law's terms.

@@ -74,3 +74,23 @@ func (sloLargest) Size(v *scheduler.View, m scheduler.ModelID, limit int) (int, 
 	}
 	return n, scheduler.Never
 }
+
+// deferred waits as long as one more item could still join without the head
+// missing its deadline (Symphony's instant). A head without a deadline is not
+// held back, nor one that is late.
+type deferred struct{}
+
+func (deferred) Size(v *scheduler.View, m scheduler.ModelID, limit int) (int, scheduler.Time) {
+	head, _ := v.Head(m)
+	n := min(v.Ready(m), limit)
+	if head.Deadline == scheduler.Never {
+		return n, scheduler.Never
+	}
+	for n > 1 && v.BatchEstimate(m, n) > head.Deadline-v.Now() {
+		n--
+	}
+	if fire := head.Deadline - v.BatchEstimate(m, n+1); n < limit && n == v.Ready(m) && fire > v.Now() {
+		return 0, fire
+	}
+	return n, scheduler.Never
+}

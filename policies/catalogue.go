@@ -158,6 +158,7 @@ func batchers() []Entry {
 				return &accumulate{items: int(a.Int("items")), timeout: a.Time("timeout")}, nil
 			}},
 		{Name: "slo-largest", Kind: KindBatch, Doc: "the largest batch with which the head meets its deadline, else 1", New: value(sloLargest{})},
+		{Name: "deferred", Kind: KindBatch, Doc: "as late as one more item could join and the head still meet its deadline", Source: "Symphony, arXiv 2308.07470", Waits: true, Contracts: "waits", New: value(deferred{})},
 	}
 }
 

@@ -61,7 +61,7 @@ var (
 		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
-	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest")}
+	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
 	someEvictors = []policies.Axis{{}, axis("fifo"), axis("lfu"), axis("largest"), axis("random"), axis("single"), axis("count", "max", 2), axis("ttl", "idle", "0s"),
 		axis("ttl", "idle", "2s"), axis("belady"), axis("groups"), axis("groups", "exclusive", false), axis("demand"), axis("landlord"), axis("gdsf")}
 	somePrefetchers = []policies.Axis{{}, {}, axis("next"), axis("dag")}

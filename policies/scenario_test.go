@@ -697,3 +697,27 @@ func TestCostlyEvictions(t *testing.T) {
 		t.Errorf("b is loaded %d times more by demand, %d by lru; want 0 and 1", d, l)
 	}
 }
+
+// A deferred batch starts when one item more could no longer join it.
+func TestDeferredBatches(t *testing.T) {
+	due := func(at, deadline scheduler.Time) arrival { return arrival{at: at, deadline: deadline} }
+	for _, c := range []struct {
+		what  string
+		items []arrival
+		order string
+		start scheduler.Time
+	}{
+		{"one item, two would take 2 s", []arrival{due(0, 20*sec)}, "A", 18 * sec},
+		{"a second one joins, a third could until 17 s", []arrival{due(0, 20*sec), due(10*sec, 90*sec)}, "A2", 17 * sec},
+		{"full", []arrival{due(0, 60*sec), due(0, 60*sec), due(0, 60*sec), due(0, 60*sec)}, "A4", 5 * sec},
+		{"no deadline", []arrival{{}}, "A", 5 * sec},
+		{"late", []arrival{due(0, 2*sec), due(0, 90*sec)}, "AA", 5 * sec},
+	} {
+		models := abc()
+		models[0].Batch.Max = 4
+		s := scenario{models: models, devices: gpu(4), items: c.items, spec: policies.Spec{Use: "fifo", Batch: axis("deferred")}}
+		if o := s.run(t); o.order() != c.order || o.batches[0].at != c.start {
+			t.Errorf("%s: %s from %v, want %s from %v", c.what, o.order(), o.batches[0].at, c.order, c.start)
+		}
+	}
+}

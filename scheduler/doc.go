@@ -10,7 +10,7 @@
 // view.go what it may know; world.go the seam to simulation and hardware with
 // Drive, the only loop; core.go (Step) decides, apply.go (Apply) changes state;
 // items.go and queue.go hold what is in flight; check.go verifies; replay.go
-// proves a log.
+// proves a log. Folder coretest holds a second, naive core for tests.
 //
 // # Invariants
 //

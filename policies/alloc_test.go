@@ -10,7 +10,7 @@ import (
 // Asking allocates nothing: while a device is busy, loads, or has to choose.
 func TestNextAllocatesNothing(t *testing.T) {
 	specs := []policies.Spec{use("seed"), use("semaphore"), {Use: "sticky", Evict: axis("single")}, {Use: "fifo", Prefetch: axis("next"), Evict: axis("ttl")},
-		{Use: "fifo", Params: map[string]any{"skip": true}, Batch: axis("delay"), Visit: axis("residency")}, {Use: "sticky", Admit: axis("late")}}
+		{Use: "fifo", Params: map[string]any{"skip": true}, Batch: axis("delay"), Visit: axis("residency")}, {Use: "sticky", Admit: axis("late")}, {Use: "fifo", Evict: axis("min-cost")}, {Use: "fifo", Order: axis("tenant-drr"), Evict: axis("gdsf")}}
 	for _, name := range policies.Builtin().Policies() {
 		specs = append(specs, use(name))
 	}

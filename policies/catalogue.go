@@ -174,6 +174,7 @@ func evictors() []Entry {
 			New: func(a *Args) (any, error) { return newCredits(a.Env, false), nil }},
 		{Name: "gdsf", Kind: KindEvict, Doc: "the same with load per byte times batches since the load", Source: "Cherkasova, HPL-98-69 (1998)",
 			New: func(a *Args) (any, error) { return newCredits(a.Env, true), nil }},
+		{Name: "min-cost", Kind: KindEvict, Doc: "those who together free enough at the least sum of load estimates, among 16", New: value(minCost{})},
 		{Name: "random", Kind: KindEvict, Doc: "any, by a hash of seed and ordinal", New: func(a *Args) (any, error) {
 			return anyone{random.Key(a.Env.Seed, uint64(a.Env.Replicate), random.Hash("evict random"))}, nil
 		}},

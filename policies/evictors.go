@@ -28,6 +28,13 @@ type keeper interface {
 	keeps(m, incoming scheduler.ModelID) bool
 }
 
+// grouper is implemented by evictors that choose several who leave together.
+type grouper interface {
+	// first returns one of those of who that should leave to free need bytes;
+	// asked again without it, for the rest, it returns another one of them.
+	first(v *scheduler.View, need scheduler.Bytes, who []scheduler.ModelID) scheduler.ModelID
+}
+
 // timed is implemented by evictors that evict models that have been idle.
 type timed interface {
 	idle() scheduler.Time
@@ -36,18 +43,32 @@ type timed interface {
 // evictor is what the core asks for victims: the policy's ranker among those
 // who may go.
 type evictor struct {
-	policy *composed
-	keeper keeper
-	custom scheduler.Evictor // one of the user's own instead of a ranker
+	policy  *composed
+	keeper  keeper
+	grouper grouper
+	custom  scheduler.Evictor   // one of the user's own instead of a ranker
+	who     []scheduler.ModelID // scratch
 }
 
 // Victim implements scheduler.Evictor.
 func (e *evictor) Victim(v *scheduler.View, d scheduler.DeviceID, need scheduler.Bytes, incoming scheduler.ModelID) (scheduler.ModelID, bool) {
-	if e.custom == nil {
-		return e.choose(v, d, incoming, false)
+	switch {
+	case e.custom != nil:
+		m, ok := e.custom.Victim(v, d, need, incoming)
+		return m, ok && m != incoming && e.policy.mayGo(v, d, m)
+	case e.grouper != nil:
+		e.who = e.who[:0]
+		for _, m := range v.Residents(d) {
+			if m != incoming && e.policy.mayGo(v, d, m) {
+				e.who = append(e.who, m)
+			}
+		}
+		if len(e.who) == 0 {
+			return noModel, false
+		}
+		return e.grouper.first(v, need, e.who), true
 	}
-	m, ok := e.custom.Victim(v, d, need, incoming)
-	return m, ok && m != incoming && e.policy.mayGo(v, d, m)
+	return e.choose(v, d, incoming, false)
 }
 
 // choose returns who of d leaves for incoming; limited leaves only those that
@@ -140,6 +161,55 @@ func (e *credits) Observe(v *scheduler.View, ev scheduler.Event) {
 		e.of[ev.Device][ev.Model] = int64(sum)
 	case scheduler.EvictStarted:
 		e.floor[ev.Device] = e.of[ev.Device][ev.Model]
+	}
+}
+
+// minCost evicts those who together free enough and whose return would take
+// least; of equals the first in the order of ids.
+type minCost struct{ lru }
+
+// maxGroup is among how many models the cheapest are sought: the first ones.
+const maxGroup = 16
+
+func (minCost) first(v *scheduler.View, need scheduler.Bytes, who []scheduler.ModelID) scheduler.ModelID {
+	who = who[:min(len(who), maxGroup)]
+	s := subset{v: v, who: who, need: need, best: noModel, least: scheduler.Never}
+	for i := len(who) - 1; i >= 0; i-- {
+		s.rest[i] = s.rest[i+1] + v.Bytes(who[i])
+	}
+	s.search(0, noModel, 0, 0)
+	if s.best == noModel {
+		return who[0] // all of them are not enough
+	}
+	return s.best
+}
+
+// subset is a search among all subsets for the one of least cost that frees
+// need bytes; best is the first of its members.
+type subset struct {
+	v     *scheduler.View
+	who   []scheduler.ModelID
+	need  scheduler.Bytes
+	rest  [maxGroup + 1]scheduler.Bytes // from a place on
+	best  scheduler.ModelID
+	least scheduler.Time
+}
+
+func (s *subset) search(i int, first scheduler.ModelID, freed scheduler.Bytes, cost scheduler.Time) {
+	switch {
+	case cost >= s.least:
+	case freed >= s.need:
+		s.best, s.least = first, cost
+	case freed+s.rest[i] < s.need:
+	default:
+		m := s.who[i]
+		with, _ := scheduler.AddTime(cost, s.v.ReloadEstimate(m))
+		if first == noModel {
+			s.search(i+1, m, freed+s.v.Bytes(m), with)
+		} else {
+			s.search(i+1, first, freed+s.v.Bytes(m), with)
+		}
+		s.search(i+1, first, freed, cost)
 	}
 }
 

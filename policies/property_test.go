@@ -63,7 +63,7 @@ var (
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
 	someEvictors = []policies.Axis{{}, axis("fifo"), axis("lfu"), axis("largest"), axis("random"), axis("single"), axis("count", "max", 2), axis("ttl", "idle", "0s"),
-		axis("ttl", "idle", "2s"), axis("belady"), axis("groups"), axis("groups", "exclusive", false), axis("demand"), axis("landlord"), axis("gdsf")}
+		axis("ttl", "idle", "2s"), axis("belady"), axis("groups"), axis("groups", "exclusive", false), axis("demand"), axis("landlord"), axis("gdsf"), axis("min-cost")}
 	somePrefetchers = []policies.Axis{{}, {}, axis("next"), axis("dag")}
 	somePlacers     = []policies.Axis{{}, axis("first"), axis("best-fit"), axis("most-free"), axis("lru-age")}
 	someAdmitters   = []policies.Axis{{}, {}, axis("queue-cap", "items", 2), axis("deadline"), axis("late")}

@@ -721,3 +721,28 @@ func TestDeferredBatches(t *testing.T) {
 		}
 	}
 }
+
+// min-cost lets those go whose return takes least together.
+func TestMinCost(t *testing.T) {
+	for _, c := range []struct {
+		e    scheduler.Time // load of the 2 GB model
+		need float64
+		want []scheduler.ModelID
+	}{{5 * sec, 2, []scheduler.ModelID{1, 2}}, {1500 * ms, 2, []scheduler.ModelID{3}}, {5 * sec, 1, []scheduler.ModelID{1}}, {1500 * ms, 3, []scheduler.ModelID{1, 3}},
+		{20 * sec, 3, []scheduler.ModelID{0, 1, 2}}, {20 * sec, 5, []scheduler.ModelID{0, 1, 2, 3}}} {
+		models := []scheduler.Model{model("a", 1, 10*sec, 1, 0, sec), model("b", 1, sec, 1, 0, sec), model("c", 1, sec, 1, 0, sec), model("e", 2, c.e, 1, 0, sec), model("f", c.need, sec, 1, 0, sec)}
+		s := scenario{models: models, devices: gpu(5), spec: policies.Spec{Use: "fifo", Evict: axis("min-cost")}}
+		for i := range models {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * 30 * sec, model: scheduler.ModelID(i)})
+		}
+		var gone []scheduler.ModelID
+		for _, ev := range s.run(t).events {
+			if ev.Kind == scheduler.EvictStarted {
+				gone = append(gone, ev.Model)
+			}
+		}
+		if !slices.Equal(gone, c.want) {
+			t.Errorf("%v GB with e loading in %v: %v leave, want %v", c.need, c.e, gone, c.want)
+		}
+	}
+}

@@ -304,6 +304,7 @@ func (p *composed) assembleEvictor(parts *parts) error {
 	made := parts.made[KindEvict]
 	p.evictor = &evictor{policy: p}
 	p.evictor.keeper, _ = made.(keeper)
+	p.evictor.grouper, _ = made.(grouper)
 	p.limiter, _ = made.(limiter)
 	p.timed, _ = made.(timed)
 	ranked, ok := made.(ranker)

@@ -27,6 +27,9 @@ type Config struct {
 	Timeline bool
 	// Tenants returns the name of a tenant; nil: its number.
 	Tenants func(int64) string
+	// KeepTenants names tenants that have results of their own however few
+	// items they sent.
+	KeepTenants []string
 }
 
 // ConfigError says which part of a Config is wrong.

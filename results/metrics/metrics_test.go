@@ -534,3 +534,49 @@ func TestAllAreComputed(t *testing.T) {
 		}
 	}
 }
+
+// manyTenants is n tenants, the i-th of which sends i%3+1 items.
+func manyTenants(n int) *script {
+	s := new(script)
+	id := int64(0)
+	load := s.at(0, scheduler.LoadStarted, 0, 0, 0)
+	s.at(0, scheduler.LoadFinished, load, 0, 0)
+	for i := range n {
+		for range i%3 + 1 {
+			now := scheduler.Time(id) * second
+			s.at(now, scheduler.ItemArrived, id, scheduler.PackArrival(0, 1), 0)
+			s.at(now, scheduler.ItemTenant, id, int64(i), 0)
+			batch := s.run(now, 0, id)
+			s.at(now+second, scheduler.BatchFinished, batch, 0, 0)
+			id++
+		}
+	}
+	return s
+}
+
+// Only the tenants with most items have results of their own, those that were
+// asked for have them too, and nothing is lost.
+func TestManyTenants(t *testing.T) {
+	const n = 4*MaxTenants + 1
+	c := catalogue(1, 1)
+	c.KeepTenants = []string{"3", "none"}
+	f := newFold(t, c)
+	if err := f.Append(manyTenants(n).events); err != nil {
+		t.Fatal(err)
+	}
+	r := f.Result()
+	if len(r.PerTenant) != MaxTenants+2 || r.PerTenant["3"] == nil || r.PerTenant["6"] != nil || r.PerTenant["2"] == nil {
+		t.Errorf("results of %d tenants", len(r.PerTenant))
+	}
+	items, latencies := 0.0, int64(0)
+	for _, part := range r.PerTenant {
+		items += part.Values[ItemsCompleted]
+		latencies += part.Distributions[ItemLatency].N
+	}
+	if want := r.Values[ItemsCompleted]; items != want || latencies != int64(want) || want != 2*n {
+		t.Errorf("%v items and %d latencies by tenant, %v items in all", items, latencies, want)
+	}
+	if rest := r.PerTenant[OtherTenants]; rest.Values[ItemsCompleted] != items-3*MaxTenants-1 || rest.Distributions[ItemLatency].Mean != 1 {
+		t.Errorf("the others: %+v", rest)
+	}
+}

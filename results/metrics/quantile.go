@@ -63,22 +63,24 @@ type digest struct {
 	n      int64
 	sum    wide
 	max    int64
+	low    int     // no value lies in a bucket below
 	counts []int64 // by bucket
 }
 
-func newDigest() *digest { return &digest{counts: make([]int64, buckets)} }
+func newDigest() *digest { return &digest{counts: make([]int64, buckets), low: buckets} }
 
 // look counts all values.
 func (d *digest) look(all values) {
 	all(func(vs []int64) {
-		sum, largest := d.sum, d.max
+		sum, least, largest := d.sum, int64(math.MaxInt64), d.max
 		counts := d.counts[:buckets]
 		for _, v := range vs {
 			sum.add(uint64(v))
-			largest = max(largest, v)
+			least, largest = min(least, v), max(largest, v)
 			counts[bucketOf(v)]++
 		}
 		d.sum, d.max = sum, largest
+		d.low = min(d.low, bucketOf(least))
 		d.n += int64(len(vs))
 	})
 }
@@ -89,8 +91,9 @@ func (d *digest) merge(o *digest) {
 	d.max = max(d.max, o.max)
 	d.sum.high += o.sum.high
 	d.sum.add(o.sum.low)
-	for b, n := range o.counts {
-		d.counts[b] += n
+	d.low = min(d.low, o.low)
+	for b := o.low; b <= bucketOf(o.max); b++ {
+		d.counts[b] += o.counts[b]
 	}
 }
 
@@ -101,7 +104,8 @@ func (d *digest) stat() Stat {
 // find returns the bucket that holds the k-th smallest value and how many
 // values lie below that bucket.
 func (d *digest) find(k int64) (bucket int, below int64) {
-	for b, n := range d.counts {
+	for b := d.low; b < buckets; b++ {
+		n := d.counts[b]
 		if below+n >= k {
 			return b, below
 		}
@@ -304,6 +308,7 @@ func (s *sketch) addTo(d *digest) {
 		if page == nil {
 			continue
 		}
+		d.low = min(d.low, o<<octaveBits)
 		for i, n := range page {
 			d.counts[o<<octaveBits+i] += n
 		}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -10,6 +11,14 @@ import (
 // truncatedShare is which share of unfinished items makes a run too short:
 // from there on the 99th percentile is no more than a bound.
 const truncatedShare = 0.01
+
+// MaxTenants is how many tenants, those with the most items, have results of
+// their own: a recorded trace may name thousands of users, most of whom sent a
+// request or two. The others are described together as OtherTenants.
+const (
+	MaxTenants   = 32
+	OtherTenants = "(others)"
+)
 
 // censored are the times so far of what did not end.
 type censored [3][]int64
@@ -328,27 +337,73 @@ func (c *closed) perModel(total *Result) map[string]*Result {
 	return parts
 }
 
-// perTenant returns the results of all tenants, nil if there are none.
+// perTenant returns the results of the tenants with the most items and of all
+// others together, nil if there are none.
 func (c *closed) perTenant() map[string]*Result {
 	if len(c.tenants) == 0 {
 		return nil
 	}
 	parts := map[string]*Result{}
+	own, rest := c.rankTenants()
+	for _, t := range own {
+		parts[c.tenantName(t)] = c.tenantsResult([]*tenant{t})
+	}
+	if len(rest) > 0 {
+		name := OtherTenants
+		for parts[name] != nil {
+			name += "'"
+		}
+		parts[name] = c.tenantsResult(rest)
+	}
+	return parts
+}
+
+// rankTenants parts the tenants that have results of their own from the rest.
+// Both depend on what arrived alone, and so are the same for every policy.
+func (c *closed) rankTenants() (own, rest []*tenant) {
+	arrived := make([]int64, len(c.tenants))
+	byItems := make([]int, len(c.tenants))
 	for i := range c.tenants {
+		byItems[i] = i
+		for _, cell := range c.tenants[i].cells {
+			if cell != nil {
+				arrived[i] += cell.arrived
+			}
+		}
+	}
+	slices.SortFunc(byItems, func(a, b int) int {
+		return cmp.Or(cmp.Compare(arrived[b], arrived[a]), cmp.Compare(c.tenants[a].id, c.tenants[b].id))
+	})
+	for rank, i := range byItems {
 		t := &c.tenants[i]
-		g := group{result: new(Result)}
+		if rank < MaxTenants || len(c.cfg.KeepTenants) > 0 && slices.Contains(c.cfg.KeepTenants, c.tenantName(t)) {
+			own = append(own, t)
+		} else {
+			rest = append(rest, t)
+		}
+	}
+	return own, rest
+}
+
+// tenantsResult returns the result of some tenants together.
+func (c *closed) tenantsResult(of []*tenant) *Result {
+	g := group{result: new(Result)}
+	var jobs []*cell
+	var bypass int64
+	for _, t := range of {
 		for _, cell := range t.cells {
 			if cell != nil {
 				g.cells = append(g.cells, cell)
 			}
 		}
-		c.latencies([]group{g}, nil)
-		c.itemsOf(g.result, g.cells)
-		c.jobLatency(g.result, []*cell{t.jobs})
-		g.result.Values[MaxBypass] = float64(t.bypass)
-		parts[c.tenantName(t)] = g.result
+		jobs = append(jobs, t.jobs)
+		bypass = max(bypass, t.bypass)
 	}
-	return parts
+	c.latencies([]group{g}, nil)
+	c.itemsOf(g.result, g.cells)
+	c.jobLatency(g.result, jobs)
+	g.result.Values[MaxBypass] = float64(bypass)
+	return g.result
 }
 
 // modelValues fills in what models do on devices.

@@ -172,6 +172,7 @@ type Fold struct {
 	jobCells  []*cell
 	jobCell   *cell // of jobs without a tenant; nil: there are no jobs
 	sketched  bool
+	few       int // values that are sorted rather than counted by bucket
 
 	backlog  backlog
 	recorder *recorder
@@ -190,7 +191,7 @@ func New(cfg Config) (*Fold, error) {
 	case cfg.WindowEnd > 0 && cfg.WindowEnd < cfg.Warmup:
 		return nil, &ConfigError{"WindowEnd", fmt.Sprintf("%v lies before the end of the warm-up, %v", cfg.WindowEnd, cfg.Warmup)}
 	}
-	f := &Fold{cfg: cfg, sketched: cfg.Sketch, arriving: -1, staged: -1,
+	f := &Fold{cfg: cfg, sketched: cfg.Sketch, few: fewValues, arriving: -1, staged: -1,
 		models:  make([]model, len(cfg.Models)),
 		devices: make([]device, len(cfg.Devices)),
 		seats:   make([]seat, len(cfg.Models)*len(cfg.Devices)),

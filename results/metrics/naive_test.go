@@ -591,7 +591,8 @@ func TestAgainstNaive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for rest := s.events; len(rest) > 0; { // pieces of any length
+		f.few = []int{fewValues, 0, 20}[s.IntN(3)] // both ways to find quantiles
+		for rest := s.events; len(rest) > 0; {     // pieces of any length
 			n := 1 + s.IntN(min(len(rest), 9))
 			if err := f.Append(rest[:n]); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)

@@ -121,6 +121,31 @@ func (s *Stat) set(q [len(percentiles)]float64) {
 // smallBucket is how many values of a bucket are sorted at once.
 const smallBucket = 1 << 17
 
+// fewValues is up to how many values are sorted rather than counted by bucket.
+const fewValues = 1000
+
+// one makes values of a slice.
+func one(vs []int64) values { return func(f func([]int64)) { f(vs) } }
+
+// exactStat returns the distribution of values in order.
+func exactStat(sorted []int64) Stat {
+	n := int64(len(sorted))
+	if n == 0 {
+		return Stat{}
+	}
+	var sum wide
+	for _, v := range sorted {
+		sum.add(uint64(v))
+	}
+	s := Stat{N: n, Mean: sum.mean(n) / 1e9, Max: float64(sorted[n-1]) / 1e9}
+	var q [len(percentiles)]float64
+	for i, p := range percentiles {
+		q[i] = float64(sorted[rank(p, n)-1])
+	}
+	s.set(q)
+	return s
+}
+
 // finder gathers the values of the buckets that hold the percentiles of a
 // digest.
 type finder struct {
@@ -144,12 +169,14 @@ func (d *digest) finder() *finder {
 	return f
 }
 
-// gather looks at values for two finders at once.
+// gather looks at values for two finders at once; part may be nil.
 func gather(all values, part, total *finder) {
 	const shift = 4
 	var marks [buckets]uint8
-	for b, i := range part.marks {
-		marks[b] = uint8(i + 1)
+	if part != nil {
+		for b, i := range part.marks {
+			marks[b] = uint8(i + 1)
+		}
 	}
 	for b, i := range total.marks {
 		marks[b] |= uint8(i+1) << shift

@@ -34,6 +34,7 @@ type closed struct {
 	left    map[*cell]*censored
 	count   map[*cell]int64 // unfinished items
 	scratch []int64
+	sorted  []int64 // see inOrder
 }
 
 // Result returns the figures of the events so far. It may be called more than
@@ -165,20 +166,25 @@ func (c *closed) valuesOf(cells []*cell, col column) (all values, open int64) {
 // together.
 func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, total Stat, sum *digest) {
 	parts = make([]Stat, len(groups))
-	digests := make([]*digest, len(groups))
+	digests := make([]*digest, len(groups)) // nil: described already
 	sum = newDigest()
 	for i, cells := range groups {
-		digests[i] = newDigest()
 		all, open := c.valuesOf(cells, col)
-		digests[i].look(all)
-		if c.sketched {
-			for _, cell := range cells {
-				cell.sketches[col].addTo(digests[i])
+		if few, ok := c.inOrder(all); ok {
+			parts[i] = exactStat(few)
+			sum.look(one(few))
+		} else {
+			digests[i] = newDigest()
+			digests[i].look(all)
+			if c.sketched {
+				for _, cell := range cells {
+					cell.sketches[col].addTo(digests[i])
+				}
+				parts[i] = digests[i].sketched()
 			}
-			parts[i] = digests[i].sketched()
+			sum.merge(digests[i])
 		}
 		parts[i].Censored = open
-		sum.merge(digests[i])
 	}
 	all, open := c.valuesOf(slices.Concat(groups...), col)
 	if c.sketched {
@@ -186,8 +192,12 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 	} else {
 		overall := sum.finder()
 		for i, cells := range groups {
-			part := digests[i].finder()
 			mine, open := c.valuesOf(cells, col)
+			if digests[i] == nil {
+				gather(mine, nil, overall)
+				continue
+			}
+			part := digests[i].finder()
 			gather(mine, part, overall)
 			parts[i] = part.stat(mine)
 			parts[i].Censored = open
@@ -196,6 +206,23 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 	}
 	total.Censored = open
 	return parts, total, sum
+}
+
+// inOrder returns all values in order if they are so few that sorting them is
+// less work than a digest. They are valid until the next call.
+func (c *closed) inOrder(all values) ([]int64, bool) {
+	if c.sketched {
+		return nil, false
+	}
+	n := 0
+	all(func(vs []int64) { n += len(vs) })
+	if n > c.few {
+		return nil, false
+	}
+	c.sorted = c.sorted[:0]
+	all(func(vs []int64) { c.sorted = append(c.sorted, vs...) })
+	slices.Sort(c.sorted)
+	return c.sorted, true
 }
 
 // group is a part of the items that has a result of its own.

@@ -69,8 +69,16 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// given reports whether the file has the key.
-func (f *fields) given(name string) bool { return f.n.child(name) != nil }
+// given reports whether the file has the key. One without a value is reported
+// as an error and does not count.
+func (f *fields) given(name string) bool {
+	v := f.n.child(name)
+	if v != nil && v.kind == nullNode {
+		f.get(name)
+		return false
+	}
+	return v != nil
+}
 
 // get returns the node of a key; a missing one is added if it has a default,
 // reported if it must be given, and nil otherwise. An empty value counts as missing.
@@ -86,8 +94,8 @@ func (f *fields) get(name string) (*node, string) {
 	}
 	switch {
 	case v != nil:
-		f.d.errorf(v.at, "%s is empty; expected %s", path, wanted(k.is))
 		f.n.remove(name)
+		f.d.errorf(v.at, "%s is empty; expected %s", path, wanted(k.is))
 	case k.must:
 		f.d.errorf(f.n.at, "%s is missing; expected %s", path, wanted(k.is))
 	case k.def != "":

@@ -18,6 +18,18 @@ const (
 	digestPage     = 1 << digestPageBits
 )
 
+// Names tells which names occurred before, at about 24 bytes a name. Two names
+// are taken for one if 16 bytes of their SHA-256 agree. The zero value is
+// ready for use.
+type Names struct{ t numbering }
+
+// Add notes a name. It returns how many others came first before it, and
+// whether it had come before.
+func (n *Names) Add(name string) (number int64, old bool) { return n.t.add(digestOf([]byte(name))) }
+
+// Len returns how many different names there are.
+func (n *Names) Len() int { return n.t.n }
+
 // numbering gives names dense numbers in the order of their first appearance,
 // at 16 bytes a name and at most 8 of hash table. Reading it needs no lock.
 type numbering struct {

@@ -58,13 +58,22 @@ func (w *Writer) Write(item *Item) error {
 	if what := item.invalid(w.last); what != "" {
 		return &ItemError{Item: item.ID, What: what}
 	}
-	w.last = item.At
 	w.line = item.append(w.line[:0])
 	if len(w.line) > MaxLine {
 		return &ItemError{Item: item.ID, What: "its line would be too long"}
 	}
-	w.line = append(w.line, '\n')
-	_, w.err = w.w.Write(w.line)
+	return w.writeLine(item.At, w.line)
+}
+
+// writeLine appends the line of an item that has been checked.
+func (w *Writer) writeLine(at scheduler.Time, line []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	w.last = at
+	if _, w.err = w.w.Write(line); w.err == nil {
+		w.err = w.w.WriteByte('\n')
+	}
 	return w.err
 }
 

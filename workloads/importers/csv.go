@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // Map says what the columns of a CSV mean. Columns not named are ignored.
@@ -202,7 +204,7 @@ func decodeCSV(d *decoding) error {
 	if m.Tokens.Out != "" {
 		d.report.Extra["sum_out"] = int64(0)
 	}
-	sessions := map[string]bool{}
+	sessions := new(workloads.Names)
 	if m.Job != "" || m.jobIfPresent != "" {
 		d.report.Extra["sessions"] = int64(0)
 	}
@@ -227,7 +229,7 @@ type csvRows struct {
 	d        *decoding
 	m        *Map
 	file     string
-	sessions map[string]bool
+	sessions *workloads.Names
 
 	// Positions of columns, -1 for those not mapped.
 	at, end, duration, model, id, tenant, job, priority, deadline, in, out, service int
@@ -326,9 +328,10 @@ func (c *csvRows) row() error {
 	if c.id >= 0 && out.ID == "" {
 		return c.t.errorf(c.id, "the id is empty")
 	}
-	if c.job >= 0 && out.Job != "" && !c.sessions[out.Job] {
-		c.sessions[out.Job] = true
-		c.d.report.add("sessions", 1)
+	if c.job >= 0 && out.Job != "" {
+		if _, old := c.sessions.Add(out.Job); !old {
+			c.d.report.add("sessions", 1)
+		}
 	}
 	for _, step := range []func(*row) error{c.arrival, c.numbers, c.times} {
 		if err := step(&out); err != nil {

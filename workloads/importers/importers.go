@@ -8,7 +8,6 @@
 package importers
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -43,6 +43,21 @@ type Options struct {
 	Seed uint64
 	// MaxBytes bounds what a container expands to; 0 is 16 GiB.
 	MaxBytes int64
+	// Name stands for the path in messages and in the report: of input that
+	// has no path of its own.
+	Name string
+	// TempDir is the folder for what does not fit in memory; "" is the system's.
+	TempDir string
+	// Interrupted is asked now and then; its error ends the import. May be nil.
+	Interrupted func() error
+}
+
+// shownAs returns what the input is called in messages.
+func (o *Options) shownAs(path string) string {
+	if o.Name != "" {
+		return o.Name
+	}
+	return path
 }
 
 // Format describes an importer.
@@ -117,28 +132,29 @@ func Import(w io.Writer, path, format string, opt Options) (*Report, error) {
 		return report, err
 	}
 	if report.Emitted == 0 {
-		return report, &workloads.TraceError{File: path, What: fmt.Sprintf("none of the %d rows is an item", report.RowsRead)}
+		return report, &workloads.TraceError{File: opt.shownAs(path), What: fmt.Sprintf("none of the %d rows is an item", report.RowsRead)}
 	}
 	return report, scan.emitAll(w)
 }
 
-// Open imports into memory, compressed, and opens the result.
+// Open imports into memory, compressed, or where that is too much into a
+// temporary file, and opens the result.
 func Open(path, format string, opt Options, trace workloads.TraceOptions) (*workloads.Trace, *Report, error) {
-	var held bytes.Buffer
-	compressor, err := zstd.NewWriter(&held, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	held := containers.NewSpool(opt.TempDir, 0)
+	compressor, err := zstd.NewWriter(held, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
 	if err != nil {
 		return nil, nil, err
 	}
 	report, err := Import(compressor, path, format, opt)
-	if err != nil {
-		return nil, report, err
+	if err == nil {
+		err = compressor.Close()
 	}
-	if err := compressor.Close(); err != nil {
-		return nil, report, err
-	}
-	t, err := workloads.Open(path, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held.Bytes())), nil }, trace)
 	if err != nil {
-		return nil, report, err
+		return nil, report, errors.Join(err, held.Close())
+	}
+	t, err := workloads.Open(opt.shownAs(path), held.Open, trace)
+	if err != nil {
+		return nil, report, errors.Join(err, held.Close())
 	}
 	return t.Imported(), report, nil
 }
@@ -167,10 +183,18 @@ type decoding struct {
 // read counts a row; each is then emitted or dropped.
 func (d *decoding) read() { d.report.RowsRead++ }
 
+// rowsBetween is after how many rows it is asked whether to go on.
+const rowsBetween = 1024
+
 func (d *decoding) drop(reason string) { d.report.Dropped[reason]++ }
 
 func (d *decoding) emit(r *row) error {
 	r.number = d.report.RowsRead
+	if d.report.Emitted%rowsBetween == 0 && d.opt.Interrupted != nil {
+		if err := d.opt.Interrupted(); err != nil {
+			return err
+		}
+	}
 	d.report.Emitted++
 	return d.take(r)
 }
@@ -183,9 +207,9 @@ func (d *decoding) each(f func(member string, r io.Reader) error) error {
 // lies below it.
 func (d *decoding) shown(member string) string {
 	if info, err := os.Stat(d.path); err == nil && info.IsDir() || !strings.HasPrefix(filepath.Base(d.path), member) {
-		return filepath.ToSlash(d.path) + "/" + member
+		return filepath.ToSlash(d.opt.shownAs(d.path)) + "/" + member
 	}
-	return d.path
+	return d.opt.shownAs(d.path)
 }
 
 // scanned is what the first pass learns.
@@ -205,12 +229,12 @@ func inspect(path string, f Format, opt Options) (*scanned, *Report, error) {
 		return nil, nil, err
 	}
 	s := &scanned{path: path, format: f, opt: opt, sorted: true, digest: digest}
-	report := newReport(path, f.Name, opt, digest)
+	report := newReport(opt.shownAs(path), f.Name, opt, digest)
 	models, previous := map[string]int64{}, scheduler.Time(0)
-	ids := map[[sha256.Size]byte]int64{}
+	ids := new(workloads.Names)
 	d := &decoding{path: path, opt: opt, report: report}
 	d.take = func(r *row) error {
-		if err := check(d, r, ids); err != nil {
+		if err := s.check(d, r, ids); err != nil {
 			return err
 		}
 		if report.Emitted == 1 {
@@ -231,16 +255,16 @@ func inspect(path string, f Format, opt Options) (*scanned, *Report, error) {
 }
 
 // check refuses what a native trace cannot hold.
-func check(d *decoding, r *row, ids map[[sha256.Size]byte]int64) error {
+func (s *scanned) check(d *decoding, r *row, ids *workloads.Names) error {
 	item := r.Item
 	if item.ID == "" {
 		item.ID = "-"
-	} else {
-		id := sha256.Sum256([]byte(item.ID))
-		if other, taken := ids[id]; taken {
-			return d.place(fmt.Sprintf("the id %q is taken by row %d", item.ID, other))
+	} else if number, taken := ids.Add(item.ID); taken {
+		other, err := s.rowNamed(number)
+		if err != nil {
+			return err
 		}
-		ids[id] = r.number
+		return d.place(fmt.Sprintf("the id %q is taken by row %d", item.ID, other))
 	}
 	var wrong *workloads.ItemError
 	if err := item.Check(); errors.As(err, &wrong) {
@@ -249,16 +273,41 @@ func check(d *decoding, r *row, ids map[[sha256.Size]byte]int64) error {
 	return nil
 }
 
-// emitAll is the second pass. Input that is not sorted is held and sorted
-// stably.
-func (s *scanned) emitAll(w io.Writer) error {
-	out := workloads.NewWriter(w)
-	var held []workloads.Item
-	namespace := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vramsim:source:"+s.digest))
+// rowNamed reads the input again to find the row with the given one, from 0,
+// of those that have an id.
+func (s *scanned) rowNamed(nth int64) (number int64, err error) {
+	errFound := errors.New("found")
 	d := &decoding{path: s.path, opt: s.opt, report: newReport(s.path, s.format.Name, s.opt, s.digest)}
 	d.take = func(r *row) error {
+		if r.ID != "" {
+			nth--
+		}
+		if nth < 0 {
+			number = r.number
+			return errFound
+		}
+		return nil
+	}
+	if err := s.format.decode(d); err != errFound {
+		return 0, errors.Join(workloads.ErrChanged, err)
+	}
+	return number, nil
+}
+
+// emitAll is the second pass. Input that is not sorted goes through a sorter.
+func (s *scanned) emitAll(w io.Writer) (err error) {
+	out := workloads.NewWriter(w)
+	write := out.Write
+	sorter := workloads.Sorter{Dir: s.opt.TempDir}
+	if !s.sorted {
+		write = sorter.Add
+		defer func() { err = errors.Join(err, sorter.Close()) }()
+	}
+	namespace := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vramsim:source:"+s.digest))
+	d := &decoding{path: s.path, opt: s.opt, report: newReport(s.opt.shownAs(s.path), s.format.Name, s.opt, s.digest)}
+	d.take = func(r *row) error {
 		if r.ID == "" {
-			r.ID = uuid.NewSHA1(namespace, fmt.Appendf(nil, "%d", r.number)).String()
+			r.ID = uuid.NewSHA1(namespace, strconv.AppendInt(nil, r.number, 10)).String()
 		}
 		r.At -= s.first
 		if r.Deadline != scheduler.Never {
@@ -268,18 +317,13 @@ func (s *scanned) emitAll(w io.Writer) error {
 			}
 			r.Deadline = due
 		}
-		if s.sorted {
-			return out.Write(&r.Item)
-		}
-		held = append(held, r.Item)
-		return nil
+		return write(&r.Item)
 	}
 	if err := s.format.decode(d); err != nil {
 		return err
 	}
-	slices.SortStableFunc(held, func(a, b workloads.Item) int { return int(min(1, max(-1, a.At-b.At))) })
-	for i := range held {
-		if err := out.Write(&held[i]); err != nil {
+	if !s.sorted {
+		if err := sorter.WriteTo(out); err != nil {
 			return err
 		}
 	}

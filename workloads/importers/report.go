@@ -31,7 +31,12 @@ type Report struct {
 	LastAt      scheduler.Time // relative to the first
 	SumAt       *big.Int       // of all, relative to the first
 	Extra       map[string]any // what the format adds
+
+	names []string // of models
 }
+
+// ModelNames returns the names of all models in order.
+func (r *Report) ModelNames() []string { return slices.Clone(r.names) }
 
 // Count is how often something occurs.
 type Count struct {
@@ -95,6 +100,7 @@ func (r *Report) finish(s *scanned, models map[string]int64) {
 	r.FirstAt, r.LastAt = s.first, s.last-s.first
 	r.SumAt.Sub(r.SumAt, new(big.Int).Mul(big.NewInt(int64(s.first)), big.NewInt(r.Emitted)))
 	r.Models = len(models)
+	r.names = slices.Sorted(maps.Keys(models))
 	r.TopModels = []Count{}
 	for name, n := range models {
 		r.TopModels = append(r.TopModels, Count{name, n})

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -141,13 +142,34 @@ func (d *Dir) Write(name string, data []byte) error {
 	return WriteFile(path, data)
 }
 
-// WriteFile writes beside path and renames.
+// WriteFile puts a file in place as a whole; see Replace.
 func WriteFile(path string, data []byte) error {
+	return Replace(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Replace writes beside path and renames, so that the file is there as a whole
+// or as it was before. What is there and no regular file, like a pipe or
+// /dev/null, is written to.
+func Replace(path string, write func(io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(f), f.Close())
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
+		var cause *fs.PathError
+		if errors.As(err, &cause) { // without the name of the temporary file
+			err = &fs.PathError{Op: "write", Path: path, Err: cause.Err}
+		}
 		return err
 	}
-	_, err = f.Write(data)
+	err = write(f)
 	if err == nil {
 		err = f.Chmod(0o644)
 	}

@@ -39,6 +39,7 @@ func (a *app) load(args []string, flags *experimentFlags, seedGiven bool) (*expe
 }
 
 func (a *app) open(args []string, opts experiment.Options) (*experiment.Experiment, error) {
+	defer frugal()() // it may name a large trace
 	set := policies.Builtin()
 	const usual = "experiment.yaml"
 	switch {

@@ -1,16 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"io"
-	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/spf13/cobra"
 
-	"github.com/vramsim/vramsim/results/rundir"
 	"github.com/vramsim/vramsim/workloads"
 )
 
@@ -42,38 +36,11 @@ func newGen(a *app) *cobra.Command {
 			for i := range names {
 				names[i] = cell.Models[i].Name
 			}
-			return a.writeTrace(out, func(w io.Writer) (int64, error) { return workloads.Record(w, source, names) })
+			return a.writeTrace(cmd.Context(), out, func(w io.Writer) (int64, error) { return workloads.Record(w, source, names) })
 		},
 	}
 	in.add(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to write (.gz: compressed), - for standard output")
+	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to write (.gz, .zst: compressed), - for standard output")
 	cmd.Flags().IntVar(&replicate, "replicate", 0, "`number` of the replicate, from 0")
 	return cmd
-}
-
-// writeTrace writes a trace as a whole or not at all.
-func (a *app) writeTrace(path string, write func(io.Writer) (int64, error)) error {
-	var b bytes.Buffer
-	var w io.Writer = &b
-	var z *gzip.Writer
-	if strings.HasSuffix(path, ".gz") {
-		z = gzip.NewWriter(&b)
-		w = z
-	}
-	n, err := write(w)
-	if z != nil {
-		err = errors.Join(err, z.Close())
-	}
-	if err != nil {
-		return err
-	}
-	if path == "-" {
-		_, err = a.stdout.Write(b.Bytes())
-	} else {
-		err = rundir.WriteFile(path, b.Bytes())
-	}
-	if err == nil {
-		a.infof("%s", fmt.Sprintf("%d items", n))
-	}
-	return err
 }

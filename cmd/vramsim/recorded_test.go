@@ -1,0 +1,135 @@
+package main
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const genTD26 = "lora_request_trace_before_2024-12-01.csv.gz"
+
+// recordedTemplates writes the templates where a user would, with the folder
+// of recorded traces named as a user would, and works there.
+func recordedTemplates(t *testing.T) {
+	t.Helper()
+	traces := filepath.Dir(shared(t, "traces", "MANIFEST.json"))
+	dir := template(t)
+	t.Setenv("VRAMSIM_TRACES", traces)
+	t.Chdir(dir)
+}
+
+// figure returns a figure of a policy in a cell.
+func (f figures) figure(t *testing.T, cell int, policy, metric, stat string) float64 {
+	t.Helper()
+	for i, p := range f.Cells[cell].Policies {
+		if p.Policy == policy {
+			f.Cells = f.Cells[cell : cell+1]
+			return value(t, f, i, metric, stat)
+		}
+	}
+	t.Fatalf("no policy %s", policy)
+	return 0
+}
+
+var noPictures = []string{"--set", "output.charts=[]", "--set", "output.report=[]"}
+
+// TestGenTD26OneGPU: the worked example. In strict arrival order neither rate
+// nor service nor load times change what is loaded: the counts are exact, with
+// the trace as it was recorded and imported.
+func TestGenTD26OneGPU(t *testing.T) {
+	recordedTemplates(t)
+	want := map[string][]float64{"lru": {10674, 8290, 6396, 3969, 1720}, "belady": {10674, 6442, 4410, 2508, 966}}
+	source := shared(t, "traces", "gentd26", genTD26)
+	if code, _, stderr := vramsim(t, "import", source, "--as", "gentd26", "--service", "exec", "-o", "gentd26.jsonl.gz"); code != 0 {
+		t.Fatalf("import: exit %d: %s", code, stderr)
+	}
+	for _, trace := range [][]string{nil, {"--set", "workload.trace={file: gentd26.jsonl.gz, rate: 0.5x}"}} {
+		args := append(append([]string{"gentd26-one-gpu.yaml", "--policy", "lru", "--policy", "belady", "--replicates", "1"}, trace...), noPictures...)
+		f := runJSON(t, 0, args...)
+		if len(f.Cells) != 5 {
+			t.Fatalf("%d cells", len(f.Cells))
+		}
+		for policy, loads := range want {
+			for cell := range loads {
+				if got := f.figure(t, cell, policy, "model_loads", "value"); got != loads[cell] {
+					t.Errorf("%v: %s loads %v times in cell %d, want %v", trace, policy, got, cell, loads[cell])
+				}
+				if got := f.figure(t, cell, policy, "model_switches", "value"); got != 10673 {
+					t.Errorf("%v: %s switches %v times in cell %d", trace, policy, got, cell)
+				}
+				if got := 14266 * f.figure(t, cell, policy, "item_service_seconds", "mean"); math.Abs(got-377308) > 1e-6 {
+					t.Errorf("%v: %s serves %v s in cell %d", trace, policy, got, cell)
+				}
+			}
+		}
+	}
+}
+
+// The figures that the worked example states for 24 GB, under its two lognormal
+// modes of load times: within one unit of their last digit.
+func TestGenTD26Waits(t *testing.T) {
+	recordedTemplates(t)
+	const loads = "models.defaults.load.disk={mixture: [{weight: 0.358, lognormal: {p50: 2.96s, p95: 5.12s}}, {weight: 0.642, lognormal: {p50: 31s, p95: 52.2s}}]}"
+	for _, c := range []struct {
+		rate       string
+		wait, unit float64
+	}{{"0.25x", 78, 1}, {"0.5x", 2000, 100}, {"1x", 8600, 100}} {
+		f := runJSON(t, 0, append([]string{"gentd26-one-gpu.yaml", "--policy", "lru", "--set", loads, "--set", "workload.trace.rate=" + c.rate, "--replicates", "4",
+			"--set", "sweep={axes: {\"hardware.gpus[0].memory\": [24GB]}}"}, noPictures...)...)
+		if got := f.figure(t, 0, "lru", "item_wait_seconds", "mean"); math.Abs(got-c.wait) > c.unit {
+			t.Errorf("at %s the mean wait is %v s, want %v", c.rate, got, c.wait)
+		}
+		if got := f.figure(t, 0, "lru", "load_seconds_total", "value"); math.Abs(got-1.41e5) > 0.01e5 {
+			t.Errorf("at %s loads take %v s", c.rate, got)
+		}
+		if c.rate != "1x" {
+			continue
+		}
+		busy, loading := f.figure(t, 0, "lru", "gpu_busy_ratio", "value"), f.figure(t, 0, "lru", "gpu_loading_ratio", "value")
+		if math.Abs(busy-.286) > .0005 || math.Abs(loading-.107) > .001 {
+			t.Errorf("at 1x busy %v, loading %v", busy, loading)
+		}
+	}
+}
+
+// The other recorded workloads run as they are shipped, with every policy, on
+// all devices; every item is served.
+func TestRecordedTemplates(t *testing.T) {
+	recordedTemplates(t)
+	for _, c := range []struct {
+		file  string
+		items float64
+		args  []string
+	}{
+		{"gentd26-three-gpus.yaml", 14266, nil},
+		{"disb-real.yaml", 1684, nil},
+		{"arena27.yaml", 713, nil},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			f := runJSON(t, 0, append([]string{c.file, "--replicates", "1", "--set", "output.events=none"}, noPictures...)...)
+			if n := len(f.Cells[0].Policies); n < 10 || f.Status != "VALID" {
+				t.Errorf("%d policies, status %s", n, f.Status)
+			}
+			for _, p := range f.Cells[0].Policies {
+				got := f.figure(t, 0, p.Policy, "items_completed", "value")
+				loads := f.figure(t, 0, p.Policy, "model_loads", "value")
+				switches := f.figure(t, 0, p.Policy, "model_switches", "value")
+				if got != c.items || loads <= 0 || switches <= 0 || switches >= c.items {
+					t.Errorf("%s: %v items, %v loads, %v switches", p.Policy, got, loads, switches)
+				}
+			}
+		})
+	}
+}
+
+// Where the traces are not, a template says what is missing and where they are from.
+func TestTemplateWithoutTraces(t *testing.T) {
+	dir := template(t)
+	t.Setenv("VRAMSIM_TRACES", filepath.Join(dir, "none"))
+	t.Chdir(dir)
+	code, _, stderr := vramsim(t, "run", "gentd26-one-gpu.yaml")
+	if code != exitUsage || !strings.Contains(stderr, "there is no file gentd26/"+genTD26) || !strings.Contains(stderr, "none") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/scheduler/random"
+	"github.com/vramsim/vramsim/workloads/tracestats"
 )
 
 var oneModel = &Streams{Models: []scheduler.ModelID{0}}
@@ -213,6 +214,26 @@ func TestPiecewiseEndsAfterItsWindows(t *testing.T) {
 	}
 	if parts[0]+parts[2] != 0 || math.Abs(parts[1]/5000-1) > 0.05 || math.Abs(parts[3]/20000-1) > 0.03 {
 		t.Errorf("windows hold %v", parts)
+	}
+}
+
+// The gate of popularity: the exponent that is most likely for 10⁵ draws is the
+// one that was asked for, ± .02.
+func TestZipfExponent(t *testing.T) {
+	models := make([]scheduler.ModelID, 76)
+	for i := range models {
+		models[i] = scheduler.ModelID(i)
+	}
+	for _, s := range []float64{0.4, 0.8, 1.1, 1.37} {
+		c := Config{Arrivals: Arrivals{Kind: Poisson, Rate: Rate{1, scheduler.Second}}, Streams: &Streams{Models: models, Popularity: Popularity{Zipf: true, ZipfS: s}}, Items: 100_000}
+		events := drain(t, source(t, c, 11, 0))
+		drawn := make([]int, len(events))
+		for i, ev := range events {
+			drawn[i] = int(ev.Model)
+		}
+		if got, _ := tracestats.Of(arrivalTimes(events), drawn).Value("zipf_s"); math.Abs(got-s) > 0.02 {
+			t.Errorf("the exponent is %v, want %v", got, s)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"math"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -35,34 +37,81 @@ func (f figures) figure(t *testing.T, cell int, policy, metric, stat string) flo
 var noPictures = []string{"--set", "output.charts=[]", "--set", "output.report=[]"}
 
 // TestGenTD26OneGPU: the worked example. In strict arrival order neither rate
-// nor service nor load times change what is loaded: the counts are exact, with
-// the trace as it was recorded and imported.
+// nor service nor load times change what is loaded: the counts are exact.
 func TestGenTD26OneGPU(t *testing.T) {
 	recordedTemplates(t)
 	want := map[string][]float64{"lru": {10674, 8290, 6396, 3969, 1720}, "belady": {10674, 6442, 4410, 2508, 966}}
-	source := shared(t, "traces", "gentd26", genTD26)
-	if code, _, stderr := vramsim(t, "import", source, "--as", "gentd26", "--service", "exec", "-o", "gentd26.jsonl.gz"); code != 0 {
-		t.Fatalf("import: exit %d: %s", code, stderr)
+	f := runJSON(t, 0, append([]string{"gentd26-one-gpu.yaml", "--policy", "lru", "--policy", "belady", "--replicates", "1"}, noPictures...)...)
+	if len(f.Cells) != 5 {
+		t.Fatalf("%d cells", len(f.Cells))
 	}
-	for _, trace := range [][]string{nil, {"--set", "workload.trace={file: gentd26.jsonl.gz, rate: 0.5x}"}} {
-		args := append(append([]string{"gentd26-one-gpu.yaml", "--policy", "lru", "--policy", "belady", "--replicates", "1"}, trace...), noPictures...)
-		f := runJSON(t, 0, args...)
-		if len(f.Cells) != 5 {
-			t.Fatalf("%d cells", len(f.Cells))
-		}
-		for policy, loads := range want {
-			for cell := range loads {
-				if got := f.figure(t, cell, policy, "model_loads", "value"); got != loads[cell] {
-					t.Errorf("%v: %s loads %v times in cell %d, want %v", trace, policy, got, cell, loads[cell])
-				}
-				if got := f.figure(t, cell, policy, "model_switches", "value"); got != 10673 {
-					t.Errorf("%v: %s switches %v times in cell %d", trace, policy, got, cell)
-				}
-				if got := 14266 * f.figure(t, cell, policy, "item_service_seconds", "mean"); math.Abs(got-377308) > 1e-6 {
-					t.Errorf("%v: %s serves %v s in cell %d", trace, policy, got, cell)
-				}
+	for policy, loads := range want {
+		for cell := range loads {
+			if got := f.figure(t, cell, policy, "model_loads", "value"); got != loads[cell] {
+				t.Errorf("%s loads %v times in cell %d, want %v", policy, got, cell, loads[cell])
+			}
+			if got := f.figure(t, cell, policy, "model_switches", "value"); got != 10673 {
+				t.Errorf("%s switches %v times in cell %d", policy, got, cell)
+			}
+			if got := 14266 * f.figure(t, cell, policy, "item_service_seconds", "mean"); math.Abs(got-377308) > 1e-6 {
+				t.Errorf("%s serves %v s in cell %d", policy, got, cell)
 			}
 		}
+	}
+}
+
+// documented returns the commands that the comments of a file show, without
+// "vramsim".
+func documented(t *testing.T, file string) (commands [][]string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(data), "\\\n#", "")
+	for _, line := range strings.Split(text, "\n") {
+		_, command, found := strings.Cut(line, "vramsim ")
+		if !found || !strings.HasPrefix(line, "#  ") {
+			continue
+		}
+		var args []string
+		for i, part := range strings.Split(command, "'") {
+			if i%2 == 1 { // quoted
+				args = append(args, part)
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		commands = append(commands, args)
+	}
+	return commands
+}
+
+// What the templates of recorded workloads tell a newcomer to type works, and
+// the imported trace gives the same results as the recorded file.
+func TestDocumentedCommands(t *testing.T) {
+	for file, policy := range map[string]string{"gentd26-one-gpu.yaml": "lru", "gentd26-three-gpus.yaml": "fifo", "disb-real.yaml": "seed", "arena27.yaml": "seed"} {
+		t.Run(file, func(t *testing.T) {
+			recordedTemplates(t)
+			commands := documented(t, file)
+			if len(commands) != 3 || commands[0][0] != "run" || commands[1][0] != "import" || commands[2][0] != "run" {
+				t.Fatalf("documented are %v", commands)
+			}
+			more := append([]string{"--policy", policy, "--replicates", "2", "--set", "output.events=none", "--set", "hardware.gpus[0].memory=24GB"}, noPictures...)
+			if file == "disb-real.yaml" {
+				more[len(more)-5] = "hardware.gpus[0].memory=1GB"
+			}
+			recorded := runJSON(t, 0, append(commands[0][1:], more...)...)
+			traces := os.Getenv("VRAMSIM_TRACES")
+			commands[1][1] = strings.Replace(commands[1][1], "../shared/traces", traces, 1)
+			if code, _, stderr := vramsim(t, commands[1]...); code != 0 {
+				t.Fatalf("%v: exit %d: %s", commands[1], code, stderr)
+			}
+			imported := runJSON(t, 0, append(commands[2][1:], more...)...)
+			if !reflect.DeepEqual(recorded.Cells[0].Policies[0].Metrics, imported.Cells[0].Policies[0].Metrics) {
+				t.Errorf("the imported trace gives other figures")
+			}
+		})
 	}
 }
 

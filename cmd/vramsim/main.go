@@ -9,6 +9,8 @@
 //	vramsim report RUN          rebuild report and charts from a run directory
 //	vramsim plot RUN            one chart
 //	vramsim gen FILE            write the workload of an experiment as a native trace
+//	vramsim import FILE         turn a recorded trace into a native one
+//	vramsim trace stats TRACE   describe a trace by numbers; trace lint: what is doubtful about it
 //	vramsim check FILE...       validate without running
 //	vramsim replay RUN --verify both replays and every invariant
 //	vramsim export RUN          Perfetto, CSV, JSON Lines or Go benchmark format

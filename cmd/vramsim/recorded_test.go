@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -180,5 +181,61 @@ func TestTemplateWithoutTraces(t *testing.T) {
 	code, _, stderr := vramsim(t, "run", "gentd26-one-gpu.yaml")
 	if code != exitUsage || !strings.Contains(stderr, "there is no file gentd26/"+genTD26) || !strings.Contains(stderr, "none") {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// Every golden statistic comes out of the command, of the file as it was
+// recorded and of the native trace.
+func TestTraceStatsGolden(t *testing.T) {
+	recordedTemplates(t)
+	data, err := os.ReadFile(shared(t, "traces", "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden map[string]struct{ Features map[string]float64 }
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatal(err)
+	}
+	for file, as := range map[string]string{"gentd26/" + genTD26: "gentd26", "azure/AzureLLMInferenceTrace_code.csv": "azure-llm", "burstgpt/burstgpt_1_first400.csv": "burstgpt",
+		"arena27/vtc_real_trace_0-300s.csv": "arena27", "disb/REAL.json": "disb"} {
+		path := shared(t, "traces", filepath.FromSlash(file))
+		if code, _, stderr := vramsim(t, "import", path, "--as", as, "-o", as+".jsonl.zst"); code != 0 {
+			t.Fatalf("import %s: exit %d: %s", file, code, stderr)
+		}
+		code, recorded, stderr := vramsim(t, "trace", "stats", path, "--as", as, "--format", "json")
+		_, native, _ := vramsim(t, "trace", "stats", as+".jsonl.zst", "--format", "json")
+		if code != 0 || native != recorded {
+			t.Errorf("%s: exit %d: %s; of the native trace: %s", file, code, stderr, native)
+		}
+		var got map[string]float64
+		if err := json.Unmarshal([]byte(recorded), &got); err != nil {
+			t.Fatal(err)
+		}
+		want := golden[file].Features
+		if len(want) < 10 {
+			t.Errorf("%s has %d golden statistics", file, len(want))
+		}
+		for name, w := range want {
+			if g, has := got[name]; !has || math.Abs(g-w) > 1e-6 {
+				t.Errorf("%s: %s is %v, want %v", file, name, g, w)
+			}
+		}
+	}
+}
+
+func TestTraceLint(t *testing.T) {
+	in := csvFile(t, arrivals+"b,0.5,5,6\n")
+	code, stdout, _ := vramsim(t, "trace", "lint", in, "--as", "arena27")
+	if code != 0 || !strings.Contains(stdout, "only 4 items") || !strings.Contains(stdout, "1 rows are the same") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+	broken := csvFile(t, "{\"vramsim\":\"trace\",\"version\":1}\n{\"id\":\"a\",\"model\":\"m\",\"at_ns\":-1}\n")
+	if code, _, stderr := vramsim(t, "trace", "lint", broken); code != exitUsage || !strings.Contains(stderr, ":2:") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	for _, args := range [][]string{{"trace", "transfrm", in}, {"trace", "stats", in, "--as", "arena27", "--format", "csv"}, {"trace", "stats"}} {
+		if code, _, _ := vramsim(t, args...); code != exitUsage {
+			t.Errorf("%v: exit %d", args, code)
+		}
 	}
 }

@@ -64,7 +64,7 @@ experiment. "vramsim init" writes the templates to change.`,
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more messages")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours (also NO_COLOR)")
 	root.AddCommand(newRun(a), newSweep(a), newCompare(a), newReport(a), newPlot(a), newGen(a),
-		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newVersion(a))
+		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newTrace(a), newVersion(a))
 	return root
 }
 

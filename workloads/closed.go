@@ -17,11 +17,7 @@ type closed struct {
 	items   int64
 	clients []client
 	due     dueHeap
-
-	owner   map[scheduler.ItemID]int32 // client of each item that has not ended
-	members []scheduler.ItemID         // dispatched to the batch that will start next
-	batches map[int64]batchMembers
-	spare   [][]scheduler.ItemID
+	follower
 }
 
 type client struct {
@@ -30,14 +26,10 @@ type client struct {
 	left    int    // items of its job that have not ended
 }
 
-type batchMembers struct {
-	device scheduler.DeviceID
-	items  []scheduler.ItemID
-}
-
 func newClosed(c *Config, m maker, k keys) *closed {
 	s := &closed{named: named{maker: m}, keys: k, think: c.Arrivals.Think, until: c.Duration, items: c.Items,
-		clients: make([]client, c.Arrivals.Clients), owner: map[scheduler.ItemID]int32{}, batches: map[int64]batchMembers{}}
+		clients: make([]client, c.Arrivals.Clients)}
+	s.follower = newFollower(s.end)
 	for i := range s.clients {
 		s.clients[i].entity = random.Key(random.Hash("client"), uint64(i))
 		s.due.push(due{0, int32(i)})
@@ -102,56 +94,8 @@ func (c *closed) rest(at scheduler.Time, who int32) {
 	}
 }
 
-// Append follows the items to their ends.
-func (c *closed) Append(events []scheduler.Event) error {
-	for i := range events {
-		ev := &events[i]
-		switch ev.Kind {
-		case scheduler.MemberDispatched:
-			c.members = append(c.members, ev.Item())
-		case scheduler.BatchStarted:
-			c.batches[ev.ID] = batchMembers{ev.Device, c.members}
-			c.members = nil
-			if n := len(c.spare); n > 0 {
-				c.members, c.spare = c.spare[n-1][:0], c.spare[:n-1]
-			}
-		case scheduler.BatchFinished, scheduler.BatchFailed:
-			c.endBatch(ev)
-		case scheduler.DeviceDown:
-			for id, b := range c.batches {
-				if b.device == ev.Device {
-					delete(c.batches, id)
-				}
-			}
-		case scheduler.ItemFailed, scheduler.ItemRejected, scheduler.ItemCancelled, scheduler.DependantCancelled:
-			c.end(ev.At, ev.Item())
-		}
-	}
-	return nil
-}
-
-// endBatch ends the members of a finished batch; those of a failed one are
-// tried again or fail in an event of their own.
-func (c *closed) endBatch(ev *scheduler.Event) {
-	b, ok := c.batches[ev.ID]
-	if !ok {
-		return
-	}
-	delete(c.batches, ev.ID)
-	if ev.Kind == scheduler.BatchFinished {
-		for _, id := range b.items {
-			c.end(ev.At, id)
-		}
-	}
-	c.spare = append(c.spare, b.items)
-}
-
-func (c *closed) end(at scheduler.Time, item scheduler.ItemID) {
-	who, ok := c.owner[item]
-	if !ok {
-		return
-	}
-	delete(c.owner, item)
+// end is told that an item of a client has ended.
+func (c *closed) end(at scheduler.Time, who int32) {
 	if cl := &c.clients[who]; cl.left > 0 {
 		if cl.left--; cl.left == 0 {
 			c.rest(at, who)

@@ -48,6 +48,7 @@ type Trace struct {
 	modelIndex  map[string]int
 	gaps        []lineGap
 	imported    bool // lines mean nothing to the user
+	loops       []Loop
 }
 
 // lineGap says that from item on, lines are that far after the item's number.
@@ -93,14 +94,25 @@ func (t *Trace) Models() []ModelCount { return slices.Clone(t.models) }
 // is their number in events.
 func (t *Trace) Tenants() []string { return slices.Clone(t.tenantNames) }
 
-// Span returns when the first and the last item arrive, at the trace's rate.
-func (t *Trace) Span() (first, last scheduler.Time) { return t.first, t.last }
+// Span returns when the first and the last item arrive, at the trace's rate;
+// with clients, the first is at 0 and the last not before they end.
+func (t *Trace) Span() (first, last scheduler.Time) {
+	first, last = t.first, t.last
+	for _, l := range t.loops {
+		first = 0
+		last = max(last, l.Until)
+		if n := len(l.Times); n > 0 {
+			last = max(last, l.Times[n-1])
+		}
+	}
+	return first, last
+}
 
 // OfferedRates returns the items per second of each model of the catalogue,
 // over the time from the first to the last arrival; false for less than two
-// items or no time between.
+// items, no time between, or clients whose rate depends on what happens.
 func (t *Trace) OfferedRates(catalogue []string, rename func(string) string) ([]float64, bool) {
-	if t.last == t.first {
+	if t.last == t.first || t.Reacts() {
 		return nil, false
 	}
 	rates := make([]float64, len(catalogue))

@@ -41,18 +41,11 @@ type names struct {
 // called there. A model that the catalogue lacks is a *TraceError. The source
 // holds a file open until Next has returned an error or Close is called.
 func (t *Trace) Source(catalogue []string, rename func(model string) string) (*TraceSource, error) {
-	s := &TraceSource{trace: t, models: make(map[string]scheduler.ModelID, len(t.models))}
-	for _, m := range t.models {
-		name := m.Name
-		if rename != nil {
-			name = rename(name)
-		}
-		id := slices.Index(catalogue, name)
-		if id < 0 {
-			return nil, t.unknownModel(m, name, catalogue)
-		}
-		s.models[m.Name] = scheduler.ModelID(id)
+	models, err := t.modelIDs(catalogue, rename)
+	if err != nil {
+		return nil, err
 	}
+	s := &TraceSource{trace: t, models: models}
 	s.now.jobs, s.before.jobs = map[scheduler.JobID][2]int{}, map[scheduler.JobID][2]int{}
 	rows, err := t.rows()
 	if err != nil {
@@ -64,6 +57,23 @@ func (t *Trace) Source(catalogue []string, rename func(model string) string) (*T
 		return nil, err
 	}
 	return s, nil
+}
+
+// modelIDs returns the ids of the models of the trace by their names there.
+func (t *Trace) modelIDs(catalogue []string, rename func(model string) string) (map[string]scheduler.ModelID, error) {
+	ids := make(map[string]scheduler.ModelID, len(t.models))
+	for _, m := range t.models {
+		name := m.Name
+		if rename != nil {
+			name = rename(name)
+		}
+		id := slices.Index(catalogue, name)
+		if id < 0 {
+			return nil, t.unknownModel(m, name, catalogue)
+		}
+		ids[m.Name] = scheduler.ModelID(id)
+	}
+	return ids, nil
 }
 
 func (t *Trace) unknownModel(m ModelCount, name string, catalogue []string) error {

@@ -46,9 +46,16 @@ const (
 )
 
 // decodeDISB reads a DISB workload. Loads of type trace and periodic, seeded
-// poisson, and dependent are exported; a continuous one is a closed loop and
-// only reported.
+// poisson, and dependent are exported; a continuous one is a closed loop, which
+// only Open runs.
 func decodeDISB(d *decoding) error {
+	if d.opt.Stale != "" && d.opt.Stale != "drop" {
+		return &FormatError{fmt.Sprintf("stale is %q; it may be drop", d.opt.Stale)}
+	}
+	if c := d.opt.Continuous; c != "" && c != "run" && c != "skip" {
+		return &FormatError{fmt.Sprintf("continuous is %q; it may be run or skip", c)}
+	}
+	d.report.loops = nil
 	return d.each(func(member string, r io.Reader) error {
 		data, err := io.ReadAll(io.LimitReader(r, maxDISB+1))
 		if err != nil {
@@ -145,10 +152,21 @@ func (b *disb) emit() error {
 		t := &b.tasks[i]
 		if t.Load.Type == "continuous" {
 			b.d.report.NotExported = append(b.d.report.NotExported, fmt.Sprintf("task %q: a continuous load depends on what is executed", t.ID))
+			if b.d.opt.Continuous != "skip" {
+				b.loop(t)
+			}
 			continue
 		}
 		if err := b.resolve(t, nil); err != nil {
 			return err
+		}
+		if b.d.opt.Stale != "" {
+			if t.Load.Type == "dependent" {
+				return &FormatError{fmt.Sprintf("stale: the task %q is dependent: it would wait for requests that are dropped", t.ID)}
+			}
+			slices.Sort(t.times)
+			b.loop(t)
+			continue
 		}
 		for k, at := range t.times {
 			out := newRow()
@@ -163,6 +181,11 @@ func (b *disb) emit() error {
 		}
 	}
 	return nil
+}
+
+// loop makes a task a client that waits for the end of its requests.
+func (b *disb) loop(t *disbTask) {
+	b.d.report.loops = append(b.d.report.loops, workloads.Loop{Name: t.ID, Model: t.Client.Model, Priority: t.Load.Priority, Times: t.times, Until: b.until})
 }
 
 // resolve computes when the requests of a task arrive; waiting are the tasks

@@ -41,6 +41,13 @@ type Options struct {
 	Preset string
 	// Seed draws what a format leaves to chance: the poisson loads of disb.
 	Seed uint64
+	// Continuous, if "skip", leaves out the tasks that Open otherwise runs as
+	// clients of a closed loop: disb.
+	Continuous string
+	// Stale, if "drop", makes clients of the tasks that wait for the end of each
+	// request and skip those that are past by then; only Open knows what is
+	// skipped: disb.
+	Stale string
 	// MaxBytes bounds what a container expands to; 0 is 16 GiB.
 	MaxBytes int64
 	// Name stands for the path in messages and in the report: of input that
@@ -75,7 +82,7 @@ func Formats() []Format {
 	return []Format{
 		{"csv", "CSV with a map or preset (" + presetNames() + ")", "Azure/AzurePublicDataset, HPMLL/BurstGPT, Ying1123/VTC-artifact and others",
 			"CC-BY-4.0, CC-BY-4.0, Apache-2.0", decodeCSV, []string{"service", "map", "preset"}},
-		{"disb", "JSON {time, tasks}", "SJTU-IPADS/disb benchmarks/workloads", "Apache-2.0", decodeDISB, []string{"seed"}},
+		{"disb", "JSON {time, tasks}", "SJTU-IPADS/disb benchmarks/workloads", "Apache-2.0", decodeDISB, []string{"seed", "continuous", "stale"}},
 		{"gentd26", "CSV of LoRA requests", "alibaba/clusterdata cluster-trace-v2026-GenAI/lora_request_trace.csv",
 			"research and study use only", decodeGenTD26, []string{"service", "status", "model-key"}},
 	}
@@ -101,7 +108,7 @@ func find(name string, opt *Options) (Format, error) {
 		name string
 		set  bool
 	}{{"service", opt.Service != Service{}}, {"status", opt.Status != ""}, {"model-key", opt.ModelKey != ""},
-		{"map", opt.Map != nil}, {"preset", opt.Preset != ""}, {"seed", opt.Seed != 0}} {
+		{"map", opt.Map != nil}, {"preset", opt.Preset != ""}, {"seed", opt.Seed != 0}, {"continuous", opt.Continuous != ""}, {"stale", opt.Stale != ""}} {
 		if o.set && !slices.Contains(f.uses, o.name) {
 			return Format{}, &FormatError{fmt.Sprintf("%s has no option %s", f.Name, o.name)}
 		}
@@ -127,36 +134,61 @@ func Import(w io.Writer, path, format string, opt Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opt.Stale != "" {
+		return nil, &FormatError{"what stale requests are dropped depends on what is executed and is no trace"}
+	}
 	scan, report, err := inspect(path, f, opt)
 	if err != nil {
 		return report, err
 	}
 	if report.Emitted == 0 {
-		return report, &workloads.TraceError{File: opt.shownAs(path), What: fmt.Sprintf("none of the %d rows is an item", report.RowsRead)}
+		return report, scan.nothing(report)
 	}
 	return report, scan.emitAll(w)
 }
 
+func (s *scanned) nothing(report *Report) error {
+	return &workloads.TraceError{File: s.opt.shownAs(s.path), What: fmt.Sprintf("none of the %d rows is an item", report.RowsRead)}
+}
+
 // Open imports into memory, compressed, or where that is too much into a
-// temporary file, and opens the result.
+// temporary file, and opens the result. Clients that wait for the end of their
+// requests, which no native trace can hold, are a part of it.
 func Open(path, format string, opt Options, trace workloads.TraceOptions) (*workloads.Trace, *Report, error) {
-	held := containers.NewSpool(opt.TempDir, 0)
-	compressor, err := zstd.NewWriter(held, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+	f, err := find(format, &opt)
 	if err != nil {
 		return nil, nil, err
 	}
-	report, err := Import(compressor, path, format, opt)
-	if err == nil {
-		err = compressor.Close()
+	scan, report, err := inspect(path, f, opt)
+	switch {
+	case err != nil:
+		return nil, report, err
+	case len(report.loops) > 0:
+		scan.first = 0 // the clients begin with the recording
+	case report.Emitted == 0:
+		return nil, report, scan.nothing(report)
 	}
-	if err != nil {
+	if report.Emitted == 0 {
+		return workloads.LoopsOnly(opt.shownAs(path), report.loops, trace), report, nil
+	}
+	held := containers.NewSpool(opt.TempDir, 0)
+	if err := scan.compress(held); err != nil {
 		return nil, report, errors.Join(err, held.Close())
 	}
 	t, err := workloads.Open(opt.shownAs(path), held.Open, trace)
 	if err != nil {
 		return nil, report, errors.Join(err, held.Close())
 	}
-	return t.Imported(), report, nil
+	return t.Imported().WithLoops(report.loops), report, nil
+}
+
+// compress writes the native trace, compressed.
+func (s *scanned) compress(w io.Writer) error {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.emitAll(z), z.Close())
 }
 
 // row is what an importer makes of one row. At is absolute until it is

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // Report says what became of the rows of a source. RowsRead is Emitted plus
@@ -33,6 +34,7 @@ type Report struct {
 	Extra       map[string]any // what the format adds
 
 	names []string // of models
+	loops []workloads.Loop
 }
 
 // ModelNames returns the names of all models in order.
@@ -64,7 +66,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 func newReport(path, format string, opt Options, digest string) *Report {
 	r := &Report{Format: format, Source: path, SHA256: digest, Options: map[string]string{}, Dropped: map[string]int64{},
 		SumAt: new(big.Int), Extra: map[string]any{}}
-	for key, value := range map[string]string{"service": opt.Service.String(), "status": opt.Status, "model_key": opt.ModelKey, "preset": opt.Preset} {
+	for key, value := range map[string]string{"service": opt.Service.String(), "status": opt.Status, "model_key": opt.ModelKey, "preset": opt.Preset, "continuous": opt.Continuous, "stale": opt.Stale} {
 		if value != "" {
 			r.Options[key] = value
 		}

@@ -132,6 +132,9 @@ func (a *app) readTrace(ctx context.Context, path, as string, duplicates bool) (
 		if name != file {
 			opt.Name = name
 		}
+		if as == "disb" {
+			opt.Continuous = "skip"
+		}
 		trace, _, err = importers.Open(file, as, opt, workloads.TraceOptions{})
 	}
 	if err != nil {

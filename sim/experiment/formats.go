@@ -24,6 +24,8 @@ func (t *tables) formatKeys() []key {
 		{name: "service", is: either("exec or {base: 50ms, in: 0.2ms, out: 20ms}", aText(), t.service), doc: "Where service times come from: exec takes the recorded one, else they are made of tokens; none if left out."},
 		{name: "status", is: aText(), doc: "Keeps only rows of this status: gentd26."},
 		{name: "model_key", is: word("base", "base+nlora"), doc: "What a model is: gentd26."},
+		{name: "continuous", is: word("run", "skip"), doc: "Whether continuous tasks run as clients of a closed loop, which clairvoyant policies cannot foresee, or are left out: disb."},
+		{name: "stale", is: word("drop"), doc: "drop: a client waits for the end of each request and skips those that are past by then: disb."},
 		{name: "preset", is: word(importers.Presets()...), doc: "A known map of columns: csv."},
 		{name: "map", is: anything(), doc: "What the columns mean, or a file that says so: csv."},
 	}
@@ -45,6 +47,12 @@ func (d *decoder) importTrace(f *fields, path, format string, opt workloads.Trac
 	}
 	if f.given("preset") {
 		o.Preset = f.word("preset")
+	}
+	if f.given("continuous") {
+		o.Continuous = f.word("continuous")
+	}
+	if f.given("stale") {
+		o.Stale = f.word("stale")
 	}
 	if n, p := f.get("map"); n != nil {
 		o.Map = d.columnMap(n, p)

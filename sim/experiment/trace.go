@@ -91,7 +91,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 	if t.trace = d.openTrace(&f, file, p, format, opt); t.trace == nil {
 		return nil
 	}
-	if d.quick && opt.Limit == 0 {
+	if d.quick && opt.Limit == 0 && t.trace.Items() > 0 {
 		opt.Limit = (t.trace.Items() + quickFactor - 1) / quickFactor
 		n.put("limit", n.at, spell(n.at, opt.Limit))
 		if t.trace = d.openTrace(&f, file, p, format, opt); t.trace == nil {
@@ -204,12 +204,12 @@ func (d *decoder) foreign(n *node, path string, err error) {
 // check finds the first model of the trace that the catalogue lacks, by
 // opening a source.
 func (t *recorded) check(d *decoder, n *node) {
-	s, err := t.trace.Source(t.catalogue, t.rename)
+	_, closer, err := t.trace.Run(t.catalogue, t.rename)
 	if err != nil {
 		d.foreign(n, "workload.trace", err)
 		return
 	}
-	s.Close()
+	closer.Close()
 }
 
 // remap reads how models of the trace are called in the catalogue.
@@ -328,7 +328,7 @@ func hashOf(path string) (string, error) {
 
 // closed reports whether arrivals depend on what happens.
 func (w *workload) closed() bool {
-	return w.generated != nil && w.generated.Arrivals.Kind == workloads.Closed
+	return w.generated != nil && w.generated.Arrivals.Kind == workloads.Closed || w.trace != nil && w.trace.trace.Reacts()
 }
 
 func (w *workload) random() bool { return w.generated != nil && w.generated.Random() }
@@ -363,11 +363,7 @@ func (w *workload) window() Window {
 // open makes the source of a replicate.
 func (w *workload) open(seed uint64, replicate int) (scheduler.Source, io.Closer, error) {
 	if w.trace != nil {
-		s, err := w.trace.trace.Source(w.trace.catalogue, w.trace.rename)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s, nil
+		return w.trace.trace.Run(w.trace.catalogue, w.trace.rename)
 	}
 	s, err := workloads.New(*w.generated, seed, replicate)
 	return s, nil, err

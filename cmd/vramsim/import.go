@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -56,9 +57,9 @@ else is written. Formats: ` + strings.Join(importFormats(), ", ") + ".",
 	flags.StringVar(&in.opt.Status, "status", "", "keep only rows of this `status`: gentd26")
 	flags.StringVar(&in.opt.ModelKey, "model-key", "", "what a model is, `base` or base+nlora: gentd26")
 	flags.StringVar(&in.mapFile, "map", "", "YAML `file` that says what the columns mean: csv")
-	flags.StringVar(&in.opt.Preset, "preset", "", "`name` of a known map: csv")
+	flags.StringVar(&in.opt.Preset, "preset", "", "`name` of a known map: csv; one of "+strings.Join(importers.Presets(), ", "))
 	flags.Uint64Var(&in.opt.Seed, "seed", 0, "`number` that the poisson loads come from: disb")
-	flags.Int64Var(&in.opt.MaxBytes, "max-bytes", 0, "`bytes` that a container may expand to; 0 is 16 GiB")
+	flags.Int64Var(&in.opt.MaxBytes, "max-bytes", 0, "most `bytes` that a compressed file may expand to (default 16 GiB)")
 	return cmd
 }
 
@@ -84,15 +85,25 @@ func (f *importFlags) options(ctx context.Context) (importers.Options, error) {
 		opt.Service = s
 	}
 	if f.mapFile != "" {
-		data, err := os.ReadFile(f.mapFile)
+		m, err := readMap(f.mapFile)
 		if err != nil {
 			return opt, err
 		}
-		if opt.Map, err = importers.ParseMap(data); err != nil {
-			return opt, err
-		}
+		opt.Map = m
 	}
 	return opt, nil
+}
+
+func readMap(path string) (*importers.Map, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := importers.ParseMap(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
 }
 
 func (a *app) importFile(ctx context.Context, path string, in *importFlags) (err error) {

@@ -165,6 +165,7 @@ func Open(path, format string, opt Options, trace workloads.TraceOptions) (*work
 		return nil, report, err
 	case len(report.loops) > 0:
 		scan.first = 0 // the clients begin with the recording
+		report.NotExported = nil
 	case report.Emitted == 0:
 		return nil, report, scan.nothing(report)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -120,8 +119,8 @@ func (a *app) importFile(ctx context.Context, path string, in *importFlags) (err
 	if opt.Name = ""; name != file {
 		opt.Name = name
 	}
-	if err := checkOutput(file, in.out); err != nil {
-		return err
+	if sameFile(file, in.out) {
+		return usagef("-o %s is the input", in.out)
 	}
 	var report *importers.Report
 	if in.format == "json" && in.out == "" {
@@ -149,25 +148,13 @@ func (a *app) importFile(ctx context.Context, path string, in *importFlags) (err
 	return a.writeReport(in, report)
 }
 
-// checkOutput refuses to write into a folder or over the input.
-func checkOutput(in, out string) error {
-	if out == "" || out == "-" {
-		return nil
-	}
-	to, err := os.Stat(out)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
 	if err != nil {
-		return err
+		return false
 	}
-	if to.IsDir() {
-		return withHint(usagef("-o %s is a folder", out), "name a file in it, like trace.jsonl.gz")
-	}
-	if from, err := os.Stat(in); err == nil && os.SameFile(from, to) {
-		return usagef("-o %s is the input", out)
-	}
-	return nil
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // writeReport puts the report where the flags want it. What is no regular

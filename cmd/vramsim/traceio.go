@@ -18,6 +18,9 @@ import (
 // as a whole or not at all, to standard output as it comes. write returns how
 // many items it wrote.
 func (a *app) writeTrace(ctx context.Context, path string, write func(io.Writer) (int64, error)) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return withHint(usagef("-o %s is a folder", path), "name a file in it, like trace.jsonl.gz")
+	}
 	var n int64
 	pack := func(w io.Writer) error {
 		z, err := compressor(interruptible{ctx, w}, path)

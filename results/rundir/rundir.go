@@ -154,7 +154,7 @@ func WriteFile(path string, data []byte) error {
 // or as it was before. What is there and no regular file, like a pipe or
 // /dev/null, is written to.
 func Replace(path string, write func(io.Writer) error) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err

@@ -1,8 +1,11 @@
 package rundir
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -71,5 +74,31 @@ func TestFileName(t *testing.T) {
 		if got := FileName(in); got != want {
 			t.Errorf("FileName(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A folder stays one, and a write that fails leaves what was there and nothing else.
+func TestReplace(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteFile(dir, nil); err == nil {
+		t.Error("a folder was replaced")
+	}
+	path := filepath.Join(dir, "x")
+	if err := WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	err := Replace(path, func(w io.Writer) error {
+		io.WriteString(w, "half")
+		return broken
+	})
+	if data, _ := os.ReadFile(path); !errors.Is(err, broken) || string(data) != "old" {
+		t.Errorf("%v left %q", err, data)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("%v are left", entries)
+	}
+	if err := WriteFile(filepath.Join(dir, "none", "x"), nil); err == nil || !strings.Contains(err.Error(), filepath.Join("none", "x")+":") {
+		t.Errorf("no folder: %v", err)
 	}
 }

@@ -356,7 +356,7 @@ func TestLongChains(t *testing.T) {
 			t.Errorf("%s: the last is called %s", name, last)
 		}
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > 2*time.Minute {
 		t.Errorf("took %v", took)
 	}
 }

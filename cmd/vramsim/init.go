@@ -59,6 +59,9 @@ func (a *app) writeTemplates(dir, only string, names []string) error {
 			fmt.Fprintf(a.stdout, "%s\n", path)
 		}
 	}
+	if found {
+		a.infof("run one: vramsim run FILE; those of recorded workloads say in their first lines where the traces come from and what to type")
+	}
 	if !found {
 		return usagef("there is no template %q; it is one of %s", only, strings.Join(names, ", "))
 	}

@@ -239,3 +239,21 @@ func TestTraceLint(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckTraces(t *testing.T) {
+	good := "{\"vramsim\":\"trace\",\"version\":1}\n{\"id\":\"a\",\"model\":\"m\",\"at_ns\":5}\n"
+	file := csvFile(t, good)
+	code, stdout, stderr := vramsim(t, "check", file)
+	if code != 0 || !strings.Contains(stdout, "1 items, 1 models") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.jsonl")
+	if err := os.WriteFile(bad, []byte(good+"{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr = vramsim(t, "check", bad, file)
+	if code != exitUsage || !strings.Contains(stderr, "bad.jsonl:3:") || !strings.Contains(stdout, "valid") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+}

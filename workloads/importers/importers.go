@@ -257,12 +257,13 @@ type scanned struct {
 }
 
 func inspect(path string, f Format, opt Options) (*scanned, *Report, error) {
-	digest, err := digestOf(path)
+	digest, files, err := digestOf(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &scanned{path: path, format: f, opt: opt, sorted: true, digest: digest}
 	report := newReport(opt.shownAs(path), f.Name, opt, digest)
+	report.Files = files
 	models, previous := map[string]int64{}, scheduler.Time(0)
 	ids := new(workloads.Names)
 	d := &decoding{path: path, opt: opt, report: report}
@@ -363,23 +364,25 @@ func (s *scanned) emitAll(w io.Writer) (err error) {
 	return out.Close()
 }
 
-// digestOf returns the SHA-256 of a file as stored, or of a folder's
-// sha256sum lines sorted by path.
-func digestOf(path string) (string, error) {
+// digestOf returns the SHA-256 of a file as stored, or of a folder's sha256sum
+// lines sorted by path, with the digests of its files.
+func digestOf(path string) (string, map[string]string, error) {
 	files, folder, err := filesOf(path)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if !folder {
-		return fileDigest(path)
+		digest, err := fileDigest(path)
+		return digest, nil, err
 	}
-	list := sha256.New()
+	list, digests := sha256.New(), map[string]string{}
 	for _, f := range files {
 		digest, err := fileDigest(f.path)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
+		digests[f.name] = digest
 		fmt.Fprintf(list, "%s  %s\n", digest, f.name)
 	}
-	return fmt.Sprintf("%x", list.Sum(nil)), nil
+	return fmt.Sprintf("%x", list.Sum(nil)), digests, nil
 }

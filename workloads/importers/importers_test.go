@@ -396,7 +396,11 @@ func TestFolderDigest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines += fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name)
+		digest := fmt.Sprintf("%x", sha256.Sum256(data))
+		lines += digest + "  " + name + "\n"
+		if report.Files[name] != digest {
+			t.Errorf("%s has the digest %s, want %s", name, report.Files[name], digest)
+		}
 	}
 	if want := fmt.Sprintf("%x", sha256.Sum256([]byte(lines))); report.SHA256 != want {
 		t.Errorf("digest %s, want %s", report.SHA256, want)

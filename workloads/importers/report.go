@@ -22,6 +22,7 @@ type Report struct {
 	Options     map[string]string // as given, without defaults
 	Source      string            // path
 	SHA256      string            // of the source as stored
+	Files       map[string]string // SHA-256 of each file of a folder; nil for a file
 	RowsRead    int64
 	Emitted     int64
 	Dropped     map[string]int64 // by reason
@@ -55,6 +56,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"rows_read": r.RowsRead, "emitted": r.Emitted, "dropped": r.Dropped, "models": r.Models, "top_models": r.TopModels}
 	if r.Emitted > 0 {
 		m["t0_abs_ns"], m["last_arrival_ns"], m["sum_arrival_ns"] = r.FirstAt, r.LastAt, r.SumAt
+	}
+	if r.Files != nil {
+		m["files"] = r.Files
 	}
 	if len(r.NotExported) > 0 {
 		m["not_exported"] = r.NotExported

@@ -13,12 +13,13 @@ import (
 // MaxLine is the longest line of a trace in bytes.
 const MaxLine = 1 << 20
 
-// TraceError says where a trace is wrong.
+// TraceError says where a trace is wrong. Its Text is not part of Error: who
+// shows the error to a person adds it below.
 type TraceError struct {
 	File   string
 	Line   int    // from 1; 0 if the whole file is meant
 	Column int    // in bytes, from 1; 0 if the whole line is meant
-	Text   string // the offending line, shortened and with control characters escaped
+	Text   string // from Excerpt; may be empty
 	What   string
 }
 
@@ -32,19 +33,33 @@ func (e *TraceError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.What)
 }
 
-// excerpt shortens a line for a message.
-func excerpt(line []byte) string {
-	const most = 200
-	cut := len(line) > most
-	if cut {
-		line = line[:most]
+// Excerpt returns a line for a message: shortened around a column (in bytes,
+// from 0), control characters escaped, and below it a caret under the column.
+func Excerpt(line []byte, column int) string {
+	const before, after = 100, 100
+	line = bytes.TrimRight(line, "\r\n")
+	column = max(0, min(column, len(line)))
+	start, end := max(0, column-before), min(len(line), column+after)
+	for start > 0 && start < column && !utf8.RuneStart(line[start]) {
+		start++
 	}
-	text := fmt.Sprintf("%q", line)
-	text = strings.ReplaceAll(text[1:len(text)-1], `\"`, `"`)
-	if cut {
-		text += "…"
+	for end < len(line) && !utf8.RuneStart(line[end]) {
+		end++
 	}
-	return text
+	left, right := escape(line[start:column]), escape(line[column:end])
+	if start > 0 {
+		left = "…" + left
+	}
+	if end < len(line) {
+		right += "…"
+	}
+	return left + right + "\n" + strings.Repeat(" ", utf8.RuneCountInString(left)) + "^"
+}
+
+// escape shows what is not printable as Go does in a string.
+func escape(text []byte) string {
+	quoted := fmt.Sprintf("%q", text)
+	return strings.ReplaceAll(strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`), `\\`, `\`)
 }
 
 // lines reads a text line by line: without byte order mark, line ends and the
@@ -97,7 +112,7 @@ func (l *lines) begin() error {
 		return err
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}),
 		len(head) > 1 && (head[0] == 0) != (head[1] == 0):
-		return &TraceError{File: l.file, Line: 1, What: "this is UTF-16; UTF-8 is expected"}
+		return &TraceError{File: l.file, Line: 1, Column: 1, What: "this is UTF-16; UTF-8 is expected"}
 	}
 	return nil
 }
@@ -119,7 +134,7 @@ func (l *lines) rest(begun []byte) ([]byte, error) {
 
 // at returns an error at a column, from 0, of the last line.
 func (l *lines) at(line []byte, column int, format string, args ...any) error {
-	return &TraceError{File: l.file, Line: l.number, Column: column + 1, Text: excerpt(line), What: fmt.Sprintf(format, args...)}
+	return &TraceError{File: l.file, Line: l.number, Column: column + 1, Text: Excerpt(line, column), What: fmt.Sprintf(format, args...)}
 }
 
 // validName checks what every name must be; it returns "" or what is wrong.

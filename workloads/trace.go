@@ -29,6 +29,9 @@ type ModelCount struct {
 	Name  string
 	Items int64
 	Line  int
+
+	column int    // of the first, from 1
+	text   string // its line, for messages
 }
 
 // Trace is a native trace that has been read once and found correct. It keeps
@@ -345,7 +348,8 @@ func (c *checker) noteModel(name []byte) {
 		i, known := t.modelIndex[string(name)]
 		if !known {
 			i = len(t.models)
-			t.models = append(t.models, ModelCount{Name: string(name), Line: c.rows.lines.number})
+			t.models = append(t.models, ModelCount{Name: string(name), Line: c.rows.lines.number,
+				column: c.rows.row.modelAt + 1, text: Excerpt(c.rows.line, c.rows.row.modelAt)})
 			t.modelIndex[string(name)] = i
 		}
 		c.model = i

@@ -89,8 +89,8 @@ func TestBadTraces(t *testing.T) {
 		{"trace-syntax-09 model", h + "{\"id\":\"a\",\"model\":\"m\\n\",\"at_ns\":0}", 2, 19, `\n`},
 		{"trace-syntax-09 DEL", h + "{\"id\":\"a\x7f\",\"model\":\"m\",\"at_ns\":0}", 2, 7, `\x7f`},
 		{"trace-syntax-09 C1", h + "{\"id\":\"a\u0085\",\"model\":\"m\",\"at_ns\":0}", 2, 7, `\u0085`},
-		{"trace-syntax-14", utf16(h + ok), 1, 0, "UTF-16"},
-		{"trace-syntax-14 without mark", utf16(h + ok)[2:], 1, 0, "UTF-16"},
+		{"trace-syntax-14", utf16(h + ok), 1, 1, "UTF-16"},
+		{"trace-syntax-14 without mark", utf16(h + ok)[2:], 1, 1, "UTF-16"},
 		{"not UTF-8", h + "{\"id\":\"a\xff\",\"model\":\"m\",\"at_ns\":0}", 2, 7, "0xff"},
 		{"garbage after", h + `{"id":"a","model":"m","at_ns":0} x`, 2, 34, "after the end"},
 		{"two objects", h + `{"id":"a","model":"m","at_ns":0}{}`, 2, 33, "after the end"},
@@ -608,6 +608,27 @@ func BenchmarkTrace(b *testing.B) {
 	for i := 0; i < b.N; i++ {
 		if _, err := s.Next(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Long lines are shown around the place that is meant.
+func TestExcerpt(t *testing.T) {
+	long := strings.Repeat("é", 300) + "\x1b" + strings.Repeat("x", 300)
+	for _, test := range []struct {
+		line   string
+		column int
+		want   string
+	}{
+		{`{"a":1}`, 0, "{\"a\":1}\n^"},
+		{`{"é":x}`, 6, "{\"é\":x}\n     ^"},
+		{"a\tb\r\n", 2, "a\\tb\n   ^"},
+		{"ab", 9, "ab\n  ^"},
+		{"", 3, "\n^"},
+		{long, 600, "…" + strings.Repeat("é", 50) + `\x1b` + strings.Repeat("x", 99) + "…\n" + strings.Repeat(" ", 51) + "^"},
+	} {
+		if got := Excerpt([]byte(test.line), test.column); got != test.want {
+			t.Errorf("%q at %d gives\n%s\nwant\n%s", test.line, test.column, got, test.want)
 		}
 	}
 }

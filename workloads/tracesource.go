@@ -84,11 +84,10 @@ func (t *Trace) unknownModel(m ModelCount, name string, catalogue []string) erro
 	if close := nearest(name, catalogue); close != "" {
 		what += fmt.Sprintf("; the nearest name is %q", close)
 	}
-	e := &TraceError{File: t.name, Line: m.Line, What: what}
 	if t.imported {
-		e.Line = 0
+		return &TraceError{File: t.name, What: what}
 	}
-	return e
+	return &TraceError{File: t.name, Line: m.Line, Column: m.column, Text: m.text, What: what}
 }
 
 // Close frees the file. Next must not be called any more.

@@ -178,8 +178,14 @@ type Offered struct {
 	Batches, WithLoads float64
 }
 
-// offer computes the offered load and warns where it is above capacity.
+// offer computes the offered load and warns where it is above capacity, and of
+// what an importer changed.
 func (c *Cell) offer() {
+	if c.workload.trace != nil {
+		for _, w := range c.workload.trace.warnings {
+			c.warn("workload.trace: %s", w)
+		}
+	}
 	rates := c.workload.rates(len(c.models))
 	slots := 0.0
 	for _, d := range c.Devices {

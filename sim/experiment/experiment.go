@@ -72,7 +72,8 @@ func Load(path string, set *policies.Set, opts Options) (*Experiment, error) {
 // paths are relative to.
 func Parse(name, dir string, data []byte, set *policies.Set, opts Options) (*Experiment, error) {
 	errs := &Errors{}
-	d := &decoder{errs: errs, tables: newTables(), files: &files{dir: dir, search: opts.Search, found: map[string]*input{}, want: map[string]string{}, traces: map[string]*workloads.Trace{}}, quick: opts.Quick}
+	d := &decoder{errs: errs, tables: newTables(), quick: opts.Quick, files: &files{dir: dir, search: opts.Search, found: map[string]*input{},
+		want: map[string]string{}, traces: map[string]*workloads.Trace{}, warnings: map[*workloads.Trace][]string{}}}
 	root := parseYAML(name, data, errs)
 	if !errs.none() {
 		return nil, errs.asError()

@@ -19,6 +19,8 @@ type files struct {
 	found  map[string]*input
 	want   map[string]string // SHA-256 by absolute path, from a resolved experiment
 	traces map[string]*workloads.Trace
+	// warnings are those of the importers of traces.
+	warnings map[*workloads.Trace][]string
 }
 
 // input is a file that was read.

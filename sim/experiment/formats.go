@@ -63,7 +63,10 @@ func (d *decoder) importTrace(f *fields, path, format string, opt workloads.Trac
 	if d.errs.Total > before {
 		return nil, errReported
 	}
-	t, _, err := importers.Open(path, format, o, opt)
+	t, report, err := importers.Open(path, format, o, opt)
+	if err == nil {
+		d.files.warnings[t] = report.Warnings()
+	}
 	return t, err
 }
 

@@ -22,6 +22,7 @@ type recorded struct {
 	catalogue []string
 	rename    func(string) string
 	rates     []float64
+	warnings  []string // of its importer
 }
 
 // traceTables has the keys of all formats; which of them a format takes is
@@ -109,6 +110,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 		d.errorf(w.n.child("warmup").at, "%s.warmup is %v, after the last arrival at %v; nothing would be measured", w.path, d.warmupOf(w), last)
 	}
 	t.rates, _ = t.trace.OfferedRates(t.catalogue, t.rename)
+	t.warnings = d.files.warnings[t.trace]
 	return t
 }
 
@@ -193,7 +195,7 @@ func (d *decoder) foreign(n *node, path string, err error) {
 		at := place{&source{name: wrong.File}, wrong.Line, max(1, wrong.Column)}
 		what := wrong.What
 		if wrong.Text != "" {
-			what += "\n  " + wrong.Text
+			what += "\n  " + strings.ReplaceAll(wrong.Text, "\n", "\n  ")
 		}
 		d.errs.add(at, what)
 		return

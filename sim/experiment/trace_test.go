@@ -174,7 +174,7 @@ func TestNativeTrace(t *testing.T) {
 
 func TestTraceErrors(t *testing.T) {
 	for _, c := range []struct{ trace, workload, want string }{
-		{strings.Replace(miniTrace, `"model":"y"`, `"model":"qwen"`, 1), "{trace: t.jsonl}", `t.jsonl:3:1: the model "qwen" is not in the catalogue; the nearest name is "qwen3"`}, // config-01
+		{strings.Replace(miniTrace, `"model":"y"`, `"model":"qwen"`, 1), "{trace: t.jsonl}", `t.jsonl:3:19: the model "qwen" is not in the catalogue; the nearest name is "qwen3"`}, // config-01
 		{"", "{trace: t.jsonl}", `the file is empty`},
 		{strings.Replace(miniTrace, `"id":"b"`, `"id":"a"`, 1), "{trace: t.jsonl}", `t.jsonl:3:`},
 		{miniTrace, "{trace: none.jsonl}", `x.yaml:9:19: workload.trace.file: there is no file none.jsonl`},

@@ -217,7 +217,7 @@ func decodeCSV(d *decoding) error {
 		if err != nil {
 			return err
 		}
-		d.place = t.row
+		d.place, t.rounded = t.row, d.round
 		name, _, _ := strings.Cut(path.Base(member), ".")
 		c := csvRows{t: t, d: d, m: m, file: name, sessions: sessions}
 		return c.rows()

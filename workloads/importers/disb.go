@@ -19,23 +19,24 @@ import (
 
 // disbFile is a DISB workload: tasks that send requests for some seconds.
 type disbFile struct {
-	Time  json.Number `json:"time"`
-	Tasks []disbTask  `json:"tasks"`
+	Time  number     `json:"time"`
+	Tasks []disbTask `json:"tasks"`
 }
 
 type disbTask struct {
 	ID   string `json:"id"`
 	Load struct {
-		Type      string        `json:"type"`
-		Frequency json.Number   `json:"frequency"`
-		Priority  int32         `json:"priority"`
-		Trace     []json.Number `json:"trace"`
-		Previous  []string      `json:"prev_task_ids"`
+		Type      string   `json:"type"`
+		Frequency number   `json:"frequency"`
+		Priority  int32    `json:"priority"`
+		Trace     []number `json:"trace"`
+		Previous  []string `json:"prev_task_ids"`
 	} `json:"load"`
 	Client struct {
 		Model string `json:"model_name"`
 	} `json:"client"`
 
+	index int // in the file
 	times []scheduler.Time
 	known bool // times are
 }
@@ -61,11 +62,11 @@ func decodeDISB(d *decoding) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", member, err)
 		}
-		b := disb{d: d, file: d.shown(member)}
+		b := disb{d: d, file: d.shown(member), byID: map[string]int{}}
 		if len(data) > maxDISB {
-			return b.errorf("the file is larger than %d bytes", maxDISB)
+			return &workloads.TraceError{File: b.file, What: fmt.Sprintf("the file is larger than %d bytes", maxDISB)}
 		}
-		d.place = func(what string) error { return b.errorf("%s", what) }
+		d.place = func(what string) error { return b.errorf(b.now, "%s", what) }
 		if err := b.parse(bytes.TrimPrefix(data, []byte("\ufeff"))); err != nil {
 			return err
 		}
@@ -76,73 +77,86 @@ func decodeDISB(d *decoding) error {
 type disb struct {
 	d     *decoding
 	file  string
+	data  []byte
 	tasks []disbTask
+	byID  map[string]int
+	now   *disbTask // whose requests are emitted
 	until scheduler.Time
 	items int
 }
 
-func (b *disb) errorf(format string, args ...any) error {
-	return &workloads.TraceError{File: b.file, What: fmt.Sprintf(format, args...)}
+// errorf returns an error at a value of a task, or at the task.
+func (b *disb) errorf(t *disbTask, format string, args ...any) error {
+	return b.at(t, nil, format, args...)
 }
 
-// at returns an error at a byte of the file.
-func (b *disb) at(data []byte, offset int64, what string) error {
-	before := data[:min(max(0, offset), int64(len(data)))]
-	line := bytes.Count(before, []byte("\n")) + 1
-	return &workloads.TraceError{File: b.file, Line: line, Column: len(before) - bytes.LastIndexByte(before, '\n'), What: what}
+func (b *disb) at(t *disbTask, below []any, format string, args ...any) error {
+	path := append([]any{"tasks", t.index}, below...)
+	return errorAt(b.file, b.data, locate(b.data, path...), format, args...)
 }
 
 func (b *disb) parse(data []byte) error {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return b.errorf("the file is empty")
+	b.data = data
+	fail := func(offset int64, format string, args ...any) error {
+		return errorAt(b.file, data, offset, format, args...)
+	}
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return &workloads.TraceError{File: b.file, What: "the file is empty"}
+	case len(data) > 1 && (bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) || (data[0] == 0) != (data[1] == 0)):
+		return &workloads.TraceError{File: b.file, Line: 1, Column: 1, What: "this is UTF-16; UTF-8 is expected"}
 	}
 	in := json.NewDecoder(bytes.NewReader(data))
-	in.UseNumber()
 	var file disbFile
 	if err := in.Decode(&file); err != nil {
 		var syntax *json.SyntaxError
 		var kind *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &syntax):
-			return b.at(data, syntax.Offset-1, syntax.Error())
+			return fail(syntax.Offset-1, "%s", syntax.Error())
 		case errors.As(err, &kind):
-			return b.at(data, kind.Offset-1, fmt.Sprintf("%s is a %s; %v is expected", kind.Field, kind.Value, kind.Type))
+			return fail(kind.Offset-1, "%s is a %s; %v is expected", kind.Field, kind.Value, kind.Type)
 		}
-		return b.at(data, int64(len(data)), "the JSON is cut off: "+err.Error())
+		return fail(int64(len(data)), "the JSON is cut off: %v", err)
 	}
 	if rest := bytes.TrimSpace(data[in.InputOffset():]); len(rest) > 0 {
-		return b.at(data, int64(len(data)-len(rest)), "something stands after the end of the object")
+		return fail(int64(len(data)-len(rest)), "something stands after the end of the object")
+	}
+	if key, offset, twice := repeated(data); twice {
+		return fail(offset, "the key %q stands there twice", key)
 	}
 	if len(file.Tasks) == 0 {
-		return b.errorf("there are no tasks")
+		return fail(locate(data, "tasks"), "there are no tasks")
 	}
-	until, _, err := decimal.Scaled(file.Time.String(), 1e9)
+	until, _, err := decimal.Scaled(string(file.Time), 1e9)
 	if err != nil {
-		return b.errorf("time is %q; a number of seconds is expected", file.Time)
+		return fail(locate(data, "time"), "time is %q; a number of seconds is expected", file.Time)
 	}
 	b.tasks, b.until = file.Tasks, scheduler.Time(until)
 	return b.check(file.Time)
 }
 
 // check names the tasks and fills in the report.
-func (b *disb) check(seconds json.Number) error {
+func (b *disb) check(seconds number) error {
 	types, models := map[string]int64{}, map[string]bool{}
 	for i := range b.tasks {
 		t := &b.tasks[i]
 		if t.ID == "" {
 			t.ID = "task" + strconv.Itoa(i)
 		}
-		if slices.ContainsFunc(b.tasks[:i], func(o disbTask) bool { return o.ID == t.ID }) {
-			return b.errorf("two tasks have the id %q", t.ID)
+		t.index = i
+		if other, taken := b.byID[t.ID]; taken {
+			return b.at(t, []any{"id"}, "the id %q is that of task %d, too", t.ID, other)
 		}
+		b.byID[t.ID] = i
 		if t.Client.Model == "" {
-			return b.errorf("the task %q has no client.model_name", t.ID)
+			return b.at(t, []any{"client", "model_name"}, "the task %q has no client.model_name", t.ID)
 		}
 		types[t.Load.Type]++
 		models[t.Client.Model] = true
 	}
 	extra := b.d.report.Extra
-	extra["tasks"], extra["load_types"], extra["time_s"], extra["n_models"] = int64(len(b.tasks)), types, seconds, int64(len(models))
+	extra["tasks"], extra["load_types"], extra["time_s"], extra["n_models"] = int64(len(b.tasks)), types, json.Number(seconds), int64(len(models))
 	b.d.report.NotExported = nil
 	return nil
 }
@@ -150,6 +164,7 @@ func (b *disb) check(seconds json.Number) error {
 func (b *disb) emit() error {
 	for i := range b.tasks {
 		t := &b.tasks[i]
+		b.now = t
 		if t.Load.Type == "continuous" {
 			b.d.report.NotExported = append(b.d.report.NotExported, fmt.Sprintf("task %q: a continuous load depends on what is executed", t.ID))
 			if b.d.opt.Continuous != "skip" {
@@ -195,7 +210,7 @@ func (b *disb) resolve(t *disbTask, waiting []string) (err error) {
 		return nil
 	}
 	if t.Load.Type != "dependent" && len(t.Load.Previous) > 0 {
-		return b.errorf("the task %q has prev_task_ids but is %s", t.ID, t.Load.Type)
+		return b.errorf(t, "the task %q has prev_task_ids but is %s", t.ID, t.Load.Type)
 	}
 	switch t.Load.Type {
 	case "trace":
@@ -207,10 +222,10 @@ func (b *disb) resolve(t *disbTask, waiting []string) (err error) {
 	case "dependent":
 		t.times, err = b.dependent(t, append(waiting, t.ID))
 	default:
-		err = b.errorf("the task %q has the load type %q; trace, periodic, poisson, dependent and continuous are known", t.ID, t.Load.Type)
+		err = b.at(t, []any{"load", "type"}, "the task %q has the load type %q; trace, periodic, poisson, dependent and continuous are known", t.ID, t.Load.Type)
 	}
 	if b.items += len(t.times); err == nil && b.items > maxDISBItems {
-		err = b.errorf("the tasks send more than %d requests", maxDISBItems)
+		err = b.errorf(t, "the tasks send more than %d requests", maxDISBItems)
 	}
 	t.known = true
 	return err
@@ -220,20 +235,22 @@ func (b *disb) resolve(t *disbTask, waiting []string) (err error) {
 func (b *disb) recorded(t *disbTask) ([]scheduler.Time, error) {
 	var times []scheduler.Time
 	for i, n := range t.Load.Trace {
-		at, _, err := decimal.Scaled(n.String(), 1e6)
-		if err != nil || strings.ContainsAny(n.String(), ".eE") {
-			return nil, b.errorf("the task %q has %q at trace[%d]; integer milliseconds are expected", t.ID, n, i)
+		at, _, err := decimal.Scaled(string(n), 1e6)
+		if err != nil || strings.ContainsAny(string(n), ".eE") {
+			return nil, b.at(t, []any{"load", "trace", i}, "the task %q has %s at trace[%d]; integer milliseconds are expected", t.ID, shortened(string(n)), i)
 		}
 		times = append(times, scheduler.Time(at))
 	}
 	return times, nil
 }
 
+func shortened(text string) string { return strings.ToValidUTF8(text[:min(len(text), 40)], "") }
+
 // perSecond returns the frequency in billionths.
 func (b *disb) perSecond(t *disbTask) (uint64, error) {
-	f, exact, err := decimal.Scaled(t.Load.Frequency.String(), 1e9)
+	f, exact, err := decimal.Scaled(string(t.Load.Frequency), 1e9)
 	if err != nil || !exact || f == 0 || f > 1e18 {
-		return 0, b.errorf("the task %q has the frequency %q; a positive number of requests per second is expected", t.ID, t.Load.Frequency)
+		return 0, b.at(t, []any{"load", "frequency"}, "the task %q has the frequency %q; a positive number of requests per second is expected", t.ID, t.Load.Frequency)
 	}
 	return uint64(f), nil
 }
@@ -250,7 +267,7 @@ func (b *disb) periodic(t *disbTask) ([]scheduler.Time, error) {
 	}
 	gap, _ := bits.Div64(hi, lo, f)
 	if gap == 0 || uint64(b.until)/gap > maxDISBItems {
-		return nil, b.errorf("the task %q sends more than %d requests", t.ID, maxDISBItems)
+		return nil, b.errorf(t, "the task %q sends more than %d requests", t.ID, maxDISBItems)
 	}
 	var times []scheduler.Time
 	for at := uint64(0); at < uint64(b.until); at += gap {
@@ -267,7 +284,7 @@ func (b *disb) poisson(t *disbTask) ([]scheduler.Time, error) {
 	}
 	gaps, err := random.Exponential(1e18 / float64(f))
 	if err != nil {
-		return nil, b.errorf("the task %q: %v", t.ID, err)
+		return nil, b.errorf(t, "the task %q: %v", t.ID, err)
 	}
 	key := random.Key(b.d.opt.Seed, random.Hash("disb"), random.Hash(t.ID))
 	var times []scheduler.Time
@@ -285,20 +302,20 @@ func (b *disb) poisson(t *disbTask) ([]scheduler.Time, error) {
 // dependent requests arrive with the last of the k-th requests they wait for.
 func (b *disb) dependent(t *disbTask, waiting []string) ([]scheduler.Time, error) {
 	if len(t.Load.Previous) == 0 {
-		return nil, b.errorf("the task %q is dependent but has no prev_task_ids", t.ID)
+		return nil, b.errorf(t, "the task %q is dependent but has no prev_task_ids", t.ID)
 	}
 	var times []scheduler.Time
 	for i, id := range t.Load.Previous {
-		at := slices.IndexFunc(b.tasks, func(o disbTask) bool { return o.ID == id })
+		at, known := b.byID[id]
 		switch {
-		case at < 0:
-			return nil, b.errorf("the task %q waits for %q, which is not there", t.ID, id)
+		case !known:
+			return nil, b.at(t, []any{"load", "prev_task_ids", i}, "the task %q waits for %q, which is not there", t.ID, id)
 		case slices.Contains(waiting, id):
-			return nil, b.errorf("tasks wait for each other: %s", strings.Join(append(waiting, id), " after "))
+			return nil, b.at(t, []any{"load", "prev_task_ids", i}, "tasks wait for each other: %s", strings.Join(append(waiting, id), " after "))
 		case slices.Contains(t.Load.Previous[:i], id):
-			return nil, b.errorf("the task %q waits for %q twice", t.ID, id)
+			return nil, b.at(t, []any{"load", "prev_task_ids", i}, "the task %q waits for %q twice", t.ID, id)
 		case b.tasks[at].Load.Type == "continuous":
-			return nil, b.errorf("the task %q waits for %q, which depends on what is executed", t.ID, id)
+			return nil, b.at(t, []any{"load", "prev_task_ids", i}, "the task %q waits for %q, which depends on what is executed", t.ID, id)
 		}
 		previous := &b.tasks[at]
 		if err := b.resolve(previous, waiting); err != nil {

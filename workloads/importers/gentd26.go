@@ -25,7 +25,7 @@ func decodeGenTD26(d *decoding) error {
 		if g.t, err = newTable(d.shown(member), r, ','); err != nil {
 			return err
 		}
-		d.place = g.t.row
+		d.place, g.t.rounded = g.t.row, d.round
 		return g.rows()
 	})
 	d.report.Extra["sum_exec_s"] = g.seconds.Seconds()

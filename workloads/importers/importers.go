@@ -221,6 +221,9 @@ const rowsBetween = 1024
 
 func (d *decoding) drop(reason string) { d.report.Dropped[reason]++ }
 
+// round counts a number that was rounded.
+func (d *decoding) round() { d.report.Rounded++ }
+
 func (d *decoding) emit(r *row) error {
 	r.number = d.report.RowsRead
 	if d.report.Emitted%rowsBetween == 0 && d.opt.Interrupted != nil {

@@ -275,7 +275,7 @@ func TestBroken(t *testing.T) {
 		{"trace-syntax-12 twice", "arena27", "model,arrival_s,model\n", 1, 17, "twice"},
 		{"trace-syntax-13 semicolon", "arena27", strings.ReplaceAll(head, ",", ";") + "0;m;0;1;1\n", 1, 1, "semicolons"},
 		{"trace-syntax-13 tab", "arena27", strings.ReplaceAll(head, ",", "\t") + "0\tm\t0\t1\t1\n", 1, 1, "tabs"},
-		{"trace-syntax-14", "arena27", "\xff\xfer\x00", 1, 0, "UTF-16"},
+		{"trace-syntax-14", "arena27", "\xff\xfer\x00", 1, 1, "UTF-16"},
 		{"trace-syntax-09", "arena27", head + "0,m\x01,0.5,1,1\n", 2, 1, `\x01`},
 		{"numbers-01", "arena27", head + "0,m,nan,1,1\n", 2, 5, "not a finite"},
 		{"numbers-01 inf", "arena27", head + "0,m,+Infinity,1,1\n", 2, 5, "not a finite"},
@@ -292,11 +292,21 @@ func TestBroken(t *testing.T) {
 		{"too fine a date", "azure-llm", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.1234567891,1,1\n", 2, 1, "a date like"},
 		{"cut JSON", "disb", `{"time": 3, "tasks": [`, 1, 23, "cut off"},
 		{"trailing", "disb", `{"time": 3, "tasks": [{"load":{"type":"continuous"},"client":{"model_name":"m"}}]} x`, 1, 84, "after the end"},
-		{"fractional ms", "disb", `{"time": 3, "tasks": [{"load":{"type":"trace","trace":[1.5]},"client":{"model_name":"m"}}]}`, 0, 0, "integer milliseconds"},
+		{"fractional ms", "disb", `{"time": 3, "tasks": [{"load":{"type":"trace","trace":[1.5]},"client":{"model_name":"m"}}]}`, 1, 56, "integer milliseconds"},
+		{"numbers-09 quoted", "disb", `{"time": 3, "tasks": [{"load":{"type":"trace","trace":[1,"2"]},"client":{"model_name":"m"}}]}`, 1, 58, `has "2" at trace[1]`},
+		{"numbers-09 quoted time", "disb", `{"time": "3", "tasks": [{"load":{"type":"trace","trace":[1]},"client":{"model_name":"m"}}]}`, 1, 10, "a number of seconds"},
+		{"trace-syntax-07", "disb", "{\"time\": 3,\n \"Time\": 4, \"tasks\": []}", 2, 2, `"Time" stands there twice`},
+		{"trace-syntax-07 below", "disb", `{"time": 3, "tasks": [{"id": "a", "load": {"type": "trace", "trace": [1], "trace": [2]}}]}`, 1, 75, `"trace" stands there twice`},
+		{"trace-syntax-14 JSON", "disb", "\xff\xfe{\x00", 1, 1, "UTF-16"},
+		{"disb no tasks", "disb", `{"time": 3, "tasks": []}`, 1, 22, "no tasks"},
+		{"graph-01 disb", "disb", `{"time":3,"tasks":[{"id":"a","load":{"type":"trace","trace":[1]},"client":{"model_name":"m"}},
+			{"id":"a","load":{"type":"trace","trace":[1]},"client":{"model_name":"m"}}]}`, 2, 10, "task 0"},
+		{"graph-02 disb", "disb", `{"time":3,"tasks":[{"id":"a","load":{"type":"dependent","prev_task_ids":["b"]},"client":{"model_name":"m"}}]}`, 1, 74, `waits for "b", which is not there`},
+		{"control character", "disb", `{"time":3,"tasks":[{"id":"a\u0007","load":{"type":"trace","trace":[1]},"client":{"model_name":"m"}}]}`, 1, 20, `\a`},
 		{"disb cycle", "disb", `{"time":3,"tasks":[{"id":"a","load":{"type":"dependent","prev_task_ids":["b"]},"client":{"model_name":"m"}},
-			{"id":"b","load":{"type":"dependent","prev_task_ids":["a"]},"client":{"model_name":"m"}}]}`, 0, 0, "a after b after a"},
+			{"id":"b","load":{"type":"dependent","prev_task_ids":["a"]},"client":{"model_name":"m"}}]}`, 2, 58, "a after b after a"},
 		{"only closed", "disb", `{"time": 3, "tasks": [{"load":{"type":"continuous"},"client":{"model_name":"m"}}]}`, 0, 0, "none of the 0 rows"},
-		{"unknown load", "disb", `{"time": 3, "tasks": [{"load":{"type":"bursty"},"client":{"model_name":"m"}}]}`, 0, 0, "bursty"},
+		{"unknown load", "disb", `{"time": 3, "tasks": [{"load":{"type":"bursty"},"client":{"model_name":"m"}}]}`, 1, 39, "bursty"},
 	}
 	for _, test := range tests {
 		name := filepath.Join(t.TempDir(), "broken")
@@ -444,3 +454,23 @@ func FuzzGenTD26(f *testing.F) {
 	fuzz(f, "gentd26", Options{Service: Service{Exec: true}}, mini("gentd26", "mini.csv"))
 }
 func FuzzDISB(f *testing.F) { fuzz(f, "disb", Options{}, mini("disb", "mini.json")) }
+
+// numbers-08: what is rounded is counted and told, here and in the report.
+func TestRoundedTimesAreTold(t *testing.T) {
+	const head = "model,arrival_s,prompt_tokens,output_tokens\n"
+	for text, want := range map[string]int64{"m,0.5,1,1\n": 0, "m,1e-12,1,1\nm,0.5,1,1\nm,0.6000000005,1,1\n": 2, "m,0.1000000000,1,1\n": 0, "m,-0,1,1\n": 0} {
+		name := filepath.Join(t.TempDir(), "rounded.csv")
+		if err := os.WriteFile(name, []byte(head+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		report, err := Inspect(name, "arena27", Options{})
+		if err != nil || report.Rounded != want || (len(report.Warnings()) > 0) != (want > 0) {
+			t.Errorf("%q: %+v, %v, want %d rounded", text, report, err, want)
+			continue
+		}
+		data, err := json.Marshal(report)
+		if err != nil || strings.Contains(string(data), "rounded_times") != (want > 0) {
+			t.Errorf("%q: the report is %s, %v", text, data, err)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type Report struct {
 	RowsRead    int64
 	Emitted     int64
 	Dropped     map[string]int64 // by reason
+	Rounded     int64            // times with a part below a nanosecond, rounded half to even
 	NotExported []string         // what depends on execution and is no trace
 	Models      int
 	TopModels   []Count // at most 5, the most frequent first
@@ -63,6 +64,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	if len(r.NotExported) > 0 {
 		m["not_exported"] = r.NotExported
 	}
+	if r.Rounded > 0 {
+		m["rounded_times"] = r.Rounded
+	}
 	maps.Copy(m, r.Extra)
 	return json.Marshal(m)
 }
@@ -86,6 +90,18 @@ func newReport(path, format string, opt Options, digest string) *Report {
 		r.Options["seed"] = fmt.Sprint(opt.Seed)
 	}
 	return r
+}
+
+// Warnings says what happened to the input that its owner may not expect.
+func (r *Report) Warnings() []string {
+	var all []string
+	if r.Rounded > 0 {
+		all = append(all, fmt.Sprintf("%d times have parts below a nanosecond and were rounded half to even", r.Rounded))
+	}
+	for _, what := range r.NotExported {
+		all = append(all, "not exported: "+what)
+	}
+	return all
 }
 
 // sums adds an item; times are absolute.

@@ -26,7 +26,8 @@ type table struct {
 	text      []byte
 	header    []string
 	fields    []string
-	columns   []int // where each field begins in its line
+	columns   []int  // where each field begins in its line
+	rounded   func() // told of each number with more digits than the unit has; may be nil
 }
 
 func newTable(file string, r io.Reader, delimiter byte) (*table, error) {
@@ -39,7 +40,7 @@ func newTable(file string, r io.Reader, delimiter byte) (*table, error) {
 		t.in.Discard(3)
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}),
 		len(head) > 1 && (head[0] == 0) != (head[1] == 0):
-		return nil, &workloads.TraceError{File: file, Line: 1, What: "this is UTF-16; UTF-8 is expected"}
+		return nil, &workloads.TraceError{File: file, Line: 1, Column: 1, What: "this is UTF-16; UTF-8 is expected"}
 	}
 	if err := t.record(); err != nil {
 		if err == io.EOF {
@@ -70,11 +71,8 @@ func (t *table) errorf(field int, format string, args ...any) error {
 	if field < len(t.columns) {
 		column = t.columns[field] + 1
 	}
-	text := string(t.text)
-	if len(text) > 200 {
-		text = text[:200] + "…"
-	}
-	return &workloads.TraceError{File: t.file, Line: t.line, Column: column, Text: text, What: fmt.Sprintf(format, args...)}
+	line, _, _ := bytes.Cut(t.text, []byte("\n"))
+	return &workloads.TraceError{File: t.file, Line: t.line, Column: column, Text: workloads.Excerpt(line, column-1), What: fmt.Sprintf(format, args...)}
 }
 
 // row returns an error about the last record.
@@ -220,8 +218,10 @@ func (t *table) time(field int, unit uint64) (scheduler.Time, error) {
 // number reads a non-negative decimal field times scale.
 func (t *table) number(field int, scale uint64) (int64, error) {
 	text := t.fields[field]
-	v, _, err := decimal.Scaled(text, scale)
+	v, exact, err := decimal.Scaled(text, scale)
 	switch {
+	case err == nil && !exact && t.rounded != nil:
+		t.rounded()
 	case errors.Is(err, decimal.ErrNotFinite):
 		err = t.errorf(field, "%s is %q, which is not a finite number", t.header[field], text)
 	case errors.Is(err, decimal.ErrNegative):

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // Exit codes, as EXPERIMENT.md and the help of the command state them.
@@ -75,6 +76,10 @@ func (a *app) exit(err error) int {
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(a.stderr, "error: %s\n", strings.TrimRight(printable(text), "\n"))
+	}
+	var trace *workloads.TraceError
+	if errors.As(err, &trace) && trace.Text != "" {
+		fmt.Fprintf(a.stderr, "  %s\n", printable(strings.ReplaceAll(trace.Text, "\n", "\n  ")))
 	}
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))

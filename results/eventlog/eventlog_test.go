@@ -468,8 +468,18 @@ func TestVersion(t *testing.T) {
 }
 
 func TestFailingFile(t *testing.T) {
+	for _, sync := range []bool{true, false} {
+		t.Run(fmt.Sprintf("sync=%v", sync), func(t *testing.T) { failEverywhere(t, sync) })
+	}
+}
+
+// failEverywhere lets each operation on the file fail. Without syncs in between
+// frames are written in the middle of an Append.
+func failEverywhere(t *testing.T, sync bool) {
 	events := plausible(2500)
+	synced := 0 // events of which a Sync said that they are durable
 	run := func(f *memFile) (failed error) {
+		synced = 0
 		note := func(what string, err error) {
 			if failed != nil && err != failed {
 				t.Errorf("operation %d: %s returns %v after %v", f.failAt, what, err, failed)
@@ -484,7 +494,13 @@ func TestFailingFile(t *testing.T) {
 		}
 		for part := range slices.Chunk(events, 500) {
 			note("Append", w.Append(part))
-			note("Sync", w.Sync())
+			if sync {
+				err := w.Sync()
+				note("Sync", err)
+				if err == nil {
+					synced = int(w.Events())
+				}
+			}
 		}
 		note("Close", w.Close())
 		note("second Close", w.Close())
@@ -505,8 +521,11 @@ func TestFailingFile(t *testing.T) {
 				t.Errorf("operation %d: %v, want %v", n, err, cause)
 			}
 			got, r, err := read(f.Bytes())
-			if n > 1 && err != nil || !prefix(got, events) {
-				t.Errorf("operation %d: what was written cannot be read: %v", n, err)
+			if n > 1 && err != nil || !prefix(got, events) || len(got) < synced {
+				t.Errorf("operation %d: what was written cannot be read: %d events of %d synced, %v", n, len(got), synced, err)
+			}
+			if cause != nil && f.ops > n+1 {
+				t.Errorf("operation %d failed; %d followed, where only closing may", n, f.ops-n)
 			}
 			if r != nil && r.Status().Complete && cause != nil && n < whole.ops-1 {
 				t.Errorf("operation %d: complete", n)

@@ -126,7 +126,9 @@ func (w *Writer) Append(events []scheduler.Event) error {
 		w.pending = append(w.pending, events[:n]...)
 		events = events[n:]
 		if len(w.pending) == FrameEvents {
-			w.flush()
+			if w.flush(); w.err != nil {
+				return w.err
+			}
 			w.sinceSnap++
 		}
 	}

@@ -102,3 +102,27 @@ func TestReplace(t *testing.T) {
 		t.Errorf("no folder: %v", err)
 	}
 }
+
+func TestLock(t *testing.T) {
+	dir := &Dir{Path: t.TempDir()}
+	release, err := dir.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dir.Lock(); !errors.Is(err, ErrLocked) {
+		t.Errorf("locked twice: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := dir.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&Dir{Path: filepath.Join(dir.Path, "none")}).Lock(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no directory: %v", err)
+	}
+}

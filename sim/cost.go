@@ -95,7 +95,8 @@ func LoadTruth(cfg Config) func(scheduler.ModelID, scheduler.Tier, int64) schedu
 type OverflowError struct {
 	At       scheduler.Time
 	Duration scheduler.Time
-	What     string // like "batch of item 3" or "load of model a"
+	Item     scheduler.ItemID // the lowest of a batch, -1 if it is none
+	What     string           // like "batch of item 3" or "load of model a"
 }
 
 func (e *OverflowError) Error() string {

@@ -268,7 +268,7 @@ func (w *World) startBatch(ev *scheduler.Event) error {
 	}
 	if _, ok := scheduler.AddTime(ev.At, took); !ok {
 		lowest, _ := w.lowestMember()
-		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("batch of item %d", lowest)}
+		return &OverflowError{At: ev.At, Duration: took, Item: lowest, What: fmt.Sprintf("batch of item %d", lowest)}
 	}
 	w.members = w.members[:0]
 	return w.schedule(ev, took, end)
@@ -349,7 +349,7 @@ func (w *World) workOf(id scheduler.ItemID) int64 {
 func (w *World) schedule(ev *scheduler.Event, took scheduler.Time, how scheduler.Kind) error {
 	at, ok := scheduler.AddTime(ev.At, took)
 	if !ok {
-		return &OverflowError{At: ev.At, Duration: took, What: fmt.Sprintf("%v of model %q", ev.Kind, w.cfg.Models[ev.Model].Name)}
+		return &OverflowError{At: ev.At, Duration: took, Item: -1, What: fmt.Sprintf("%v of model %q", ev.Kind, w.cfg.Models[ev.Model].Name)}
 	}
 	w.future = append(w.future, scheduler.Event{})
 	end := &w.future[len(w.future)-1]

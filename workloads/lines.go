@@ -106,6 +106,12 @@ func (l *lines) next() ([]byte, error) {
 // begin looks at the first bytes.
 func (l *lines) begin() error {
 	head, _ := l.in.Peek(4)
+	if start, _ := l.in.Peek(200); bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(start, []byte("\ufeff")), " \t\r\n"), []byte("[")) {
+		l.number = 1 + bytes.Count(start[:bytes.IndexByte(start, '[')], []byte("\n"))
+		line := start[bytes.LastIndexByte(start[:bytes.IndexByte(start, '[')], '\n')+1:]
+		line, _, _ = bytes.Cut(bytes.TrimPrefix(line, []byte("\ufeff")), []byte("\n"))
+		return l.at(line, bytes.IndexByte(line, '['), "an array; one object a line is expected")
+	}
 	switch {
 	case bytes.HasPrefix(head, []byte{0xef, 0xbb, 0xbf}):
 		_, err := l.in.Discard(3)

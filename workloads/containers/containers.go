@@ -147,6 +147,8 @@ func corrupt(kind format, err error) error {
 	switch {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return fmt.Errorf("%w: the %s frame wants a window above 64 MiB", ErrLimit, kind)
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return fmt.Errorf("%w: the %s frame claims more than may come out of it", ErrLimit, kind)
 	case err == io.ErrUnexpectedEOF:
 		return fmt.Errorf("%w: the %s stream is cut off", ErrCorrupt, kind)
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +41,7 @@ the same state), with every invariant checked at the end of each step.`,
 
 // verify checks one log or all logs of a run directory.
 func (a *app) verify(path string) error {
-	logs, manifest, err := logsAt(path)
+	logs, err := logsAt(path)
 	if err != nil {
 		return err
 	}
@@ -53,12 +53,12 @@ func (a *app) verify(path string) error {
 		n, note, err := a.verifyLog(log.path, log.known)
 		events += n
 		if err != nil {
-			fmt.Fprintf(a.stdout, "%s: %s\n", log.path, printable(err.Error()))
+			fmt.Fprintf(a.stdout, "%s: %s%s\n", log.path, note, printable(err.Error()))
 			if worst == nil || codeOf(err) > codeOf(worst) {
 				worst = err
 			}
-		} else if note != "" || manifest == nil {
-			fmt.Fprintf(a.stdout, "%s: %d events, %s\n", log.path, n, note+"both replays agree")
+		} else if note != "" || log.alone {
+			fmt.Fprintf(a.stdout, "%s: %s%d events, both replays agree\n", log.path, note, n)
 		}
 		bar.done()
 	}
@@ -69,35 +69,111 @@ func (a *app) verify(path string) error {
 	return err
 }
 
-// logAt is a log to verify and what the manifest knows of it.
+// logAt is a log to verify and what its run knows of it; nil if nothing.
 type logAt struct {
 	path  string
 	known *rundir.Log
+	alone bool // named itself, not by its run
 }
 
-func logsAt(path string) ([]logAt, *rundir.Manifest, error) {
+// logsAt finds the logs of a run directory, or the one log that path is.
+func logsAt(path string) ([]logAt, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() && filepath.Base(path) != "manifest.json" {
+		log := logAt{path: path, alone: true}
+		if dir, name := runOf(path); dir != nil {
+			m, err := dir.Manifest()
+			if err != nil {
+				return nil, err
+			}
+			log.known = knownLog(dir, m, name)
+		}
+		return []logAt{log}, nil
+	}
 	dir, err := rundir.Open(path)
-	if err != nil || strings.HasSuffix(path, ".log") {
-		return []logAt{{path: path}}, nil, nil
+	if err != nil {
+		return nil, withHint(err, "replay takes a run directory or an events.log in one")
 	}
 	m, err := dir.Manifest()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	names, err := logNames(dir, m)
+	if err != nil {
+		return nil, err
 	}
 	var logs []logAt
-	for _, name := range slices.Sorted(mapKeys(m.Logs)) {
-		known := m.Logs[name]
-		logs = append(logs, logAt{path: dir.Join(filepath.FromSlash(name)), known: &known})
+	for _, name := range names {
+		logs = append(logs, logAt{path: dir.Join(filepath.FromSlash(name)), known: knownLog(dir, m, name)})
 	}
 	if len(logs) == 0 {
-		return nil, nil, usagef("%s has no event logs (output.events was none)", dir.Path)
+		return nil, usagef("%s has no event logs (output.events was none)", dir.Path)
 	}
-	return logs, m, nil
+	return logs, nil
+}
+
+// logNames returns the logs that the manifest names and, of a run that did not
+// end, those that are there.
+func logNames(dir *rundir.Dir, m *rundir.Manifest) ([]string, error) {
+	names := slices.Collect(mapKeys(m.Logs))
+	found, err := filepath.Glob(dir.Join("cells", "*", "*", "*", "events.log"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range found {
+		name, err := filepath.Rel(dir.Path, path)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, filepath.ToSlash(name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// runOf returns the run directory that a log lies in, cells/<cell>/<policy>/
+// <replicate>/events.log below it, and the log's name there; nil if in none.
+func runOf(path string) (*rundir.Dir, string) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, ""
+	}
+	root := path
+	for range 5 {
+		root = filepath.Dir(root)
+	}
+	dir, err := rundir.Open(root)
+	if err != nil {
+		return nil, ""
+	}
+	name, err := filepath.Rel(root, path)
+	return dir, filepath.ToSlash(name)
+}
+
+// knownLog returns what a run knows of one of its logs, nil if nothing: from
+// the manifest or, while that is not the one of the end, from the result beside
+// the log.
+func knownLog(dir *rundir.Dir, m *rundir.Manifest, name string) *rundir.Log {
+	if known, ok := m.Logs[name]; ok {
+		return &known
+	}
+	var out outcome
+	err := dir.ReadJSON(filepath.Join(filepath.FromSlash(filepath.Dir(name)), "result.json"), &out)
+	if err != nil || out.Digest == "" {
+		return nil
+	}
+	return &rundir.Log{Events: out.Events, Digest: out.Digest}
 }
 
 // verifyLog checks one log; note says what an incomplete one lacks.
 func (a *app) verifyLog(path string, known *rundir.Log) (events int64, note string, err error) {
 	r, err := eventlog.Open(path)
+	if known != nil && errors.Is(err, fs.ErrNotExist) {
+		return 0, "", &exitError{code: exitInvariant, err: fmt.Errorf("the log is lost: %w", err)}
+	}
 	if err != nil {
 		return 0, "", logError(err)
 	}
@@ -131,31 +207,40 @@ func (a *app) verifyLog(path string, known *rundir.Log) (events int64, note stri
 		}
 	}
 	status := r.Status()
-	if !status.Complete {
-		note = fmt.Sprintf("INCOMPLETE: %d bytes dropped, ", status.Dropped)
-		if known != nil {
-			return events, note, &exitError{code: exitInvariant, err: fmt.Errorf("a lost tail: %d of %d events are left", events, known.Events)}
-		}
-		return events, note, nil
+	if status.Skipped > 0 {
+		note = fmt.Sprintf("%d records of a newer version skipped, ", status.Skipped)
 	}
-	if known != nil && (known.Events != events || known.Digest != status.Digest) {
-		return events, "", &exitError{code: exitInvariant, err: errors.New("the log is not the one the manifest names")}
+	if !status.Complete {
+		note += fmt.Sprintf("INCOMPLETE: %d bytes dropped, ", status.Dropped)
+	}
+	switch {
+	case known == nil || known.Events == events && known.Digest == status.Digest:
+	case !status.Complete && known.Events > events:
+		return events, note, &exitError{code: exitInvariant, err: fmt.Errorf("a lost tail: %d of %d events are left", events, known.Events)}
+	default:
+		return events, note, &exitError{code: exitInvariant, err: errors.New("the log is not the one the run recorded")}
+	}
+	if !status.Complete {
+		return events, note, nil // it may end within a step
 	}
 	if err := decisions.Close(); err != nil {
 		return events, "", err
 	}
 	if decisions.Core.StateDigest() != states.Core.StateDigest() {
-		return events, "", &exitError{code: exitInvariant, err: errors.New("the two replays end in different states")}
+		return events, note, &exitError{code: exitInvariant, err: errors.New("the two replays end in different states")}
 	}
-	return events, "", nil
+	return events, note, nil
 }
 
-// logError gives damage its exit code; a file that is not there stays exit 2.
+// logError gives damage its exit code; a file that cannot be read stays exit 2.
 func logError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return err
+	var corrupt *eventlog.CorruptError
+	var newer *eventlog.VersionError
+	var unknown *eventlog.UnknownError
+	if errors.As(err, &corrupt) || errors.As(err, &newer) || errors.As(err, &unknown) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &exitError{code: exitInvariant, err: err}
 	}
-	return &exitError{code: exitInvariant, err: err}
+	return err
 }
 
 // configOf rebuilds, twice, the configuration of the core that wrote a log.

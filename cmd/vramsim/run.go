@@ -71,6 +71,11 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		if dir, err = rundir.Open(resume); err != nil {
 			return err
 		}
+		release, err := a.claim(dir)
+		if err != nil {
+			return err
+		}
+		defer release()
 		args = []string{dir.Join("resolved.yaml")}
 	}
 	exp, err := a.load(args, in, cmd.Flags().Changed("seed"))
@@ -94,6 +99,11 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		if dir, err = createDir(exp, out.out, args, manifest, started); err != nil {
 			return err
 		}
+		release, err := a.claim(dir)
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
 	r := newRunner(a, exp, dir)
 	if resume != "" {
@@ -104,6 +114,15 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		a.infof("%d simulations were done already", done)
 	}
 	return a.finish(cmd.Context(), r, manifest, out)
+}
+
+// claim keeps other processes from writing the run until release.
+func (a *app) claim(dir *rundir.Dir) (release func() error, err error) {
+	release, err = dir.Lock()
+	if errors.Is(err, rundir.ErrLocked) {
+		err = withHint(err, "wait until it ends, or start a run of its own")
+	}
+	return release, err
 }
 
 // createDir makes the run directory with what is known before the run.
@@ -154,10 +173,10 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 	m.FinishedAt = time.Now().UTC().Format(time.RFC3339)
 	r.recordLogs(m)
 	if err := r.dir.WriteJSON("manifest.json", m); err != nil {
-		return err
+		return errors.Join(runErr, err)
 	}
 	if err := writeSummary(r.dir, s); err != nil {
-		return err
+		return errors.Join(runErr, err)
 	}
 	if interrupted == "" {
 		if err := a.drawRun(r.dir, s, m, r.exp.Output.Charts, r.exp.Output.Report); err != nil {
@@ -165,7 +184,7 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 		}
 	}
 	if err := a.printSummary(s, out.format); err != nil {
-		return err
+		return errors.Join(runErr, err)
 	}
 	a.infof("\nrun directory: %s", r.dir.Path)
 	if _, err := os.Stat(r.dir.Join("report.html")); err == nil {
@@ -204,12 +223,12 @@ func (r *runner) recordLogs(m *rundir.Manifest) {
 
 // writeSummary writes summary.json, results.csv and bench.txt.
 func writeSummary(dir *rundir.Dir, s *summary.Summary) error {
-	for name, format := range map[string]string{"summary.json": "json", "results.csv": "csv", "bench.txt": "benchfmt"} {
-		data, err := rendered(summaryWriter(s, format))
+	for _, file := range []struct{ name, format string }{{"summary.json", "json"}, {"results.csv", "csv"}, {"bench.txt", "benchfmt"}} {
+		data, err := rendered(summaryWriter(s, file.format))
 		if err != nil {
 			return err
 		}
-		if err := dir.Write(name, data); err != nil {
+		if err := dir.Write(file.name, data); err != nil {
 			return err
 		}
 	}

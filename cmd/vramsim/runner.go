@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/vramsim/vramsim/results/eventlog"
@@ -13,6 +16,7 @@ import (
 	"github.com/vramsim/vramsim/results/rundir"
 	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
 
@@ -69,12 +73,13 @@ func (r *runner) folder(u unit) string {
 }
 
 // resume takes over what an interrupted run finished: results whose run id is
-// still the one that this experiment would give.
+// still the one that this experiment would give. What was left half-written is
+// taken away.
 func (r *runner) resume() (done int, err error) {
 	for _, u := range r.units() {
 		out := &outcome{}
 		err := r.dir.ReadJSON(filepath.Join(r.folder(u), "result.json"), out)
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) || err == nil && out.RunID == "" || isJSON(err) {
 			if err := os.RemoveAll(r.dir.Join(r.folder(u))); err != nil {
 				return done, err
 			}
@@ -98,6 +103,13 @@ func (r *runner) resume() (done int, err error) {
 		done++
 	}
 	return done, nil
+}
+
+// isJSON reports whether an error says that a file is no JSON, as one may be
+// that was being written when the power went.
+func isJSON(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // run carries out what is not done, some at a time. It returns the first
@@ -177,7 +189,7 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), os.RemoveAll(folder))
 	case err != nil && codeOf(err) == exitUsage:
-		return fmt.Errorf("policy %s: %w", setup.Policy.Name, err)
+		return fmt.Errorf("policy %s: %w%s", setup.Policy.Name, err, itemOf(err, setup.Namer))
 	case err != nil: // the policy or an invariant: it ends this run, not the others
 		out.Failed, out.Code = err.Error(), codeOf(err)
 	}
@@ -192,6 +204,19 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 // logOptions of the log that a run keeps.
 func logOptions(setup *experiment.Setup, core *scheduler.Core) eventlog.Options {
 	return eventlog.Options{Names: setup.Namer, Snapshot: core.StateDigest, SnapshotEvery: 64}
+}
+
+// itemOf says which item an overflow of time concerns.
+func itemOf(err error, names scheduler.Namer) string {
+	var late *sim.OverflowError
+	if names == nil || !errors.As(err, &late) || late.Item < 0 {
+		return ""
+	}
+	name := names.ItemName(late.Item)
+	if name == strconv.FormatInt(int64(late.Item), 10) {
+		return "" // it is not known any more
+	}
+	return fmt.Sprintf(" (item %q)", name)
 }
 
 func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {

@@ -61,9 +61,13 @@ func runJSON(t *testing.T, wantCode int, args ...string) figures {
 	if code != wantCode {
 		t.Fatalf("exit %d, want %d: %s", code, wantCode, stderr)
 	}
-	var f figures
-	if err := json.Unmarshal([]byte(stdout), &f); err != nil {
-		t.Fatalf("%v in %s", err, stdout)
+	return decoded(t, stdout)
+}
+
+func decoded(t *testing.T, summary string) (f figures) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(summary), &f); err != nil {
+		t.Fatalf("%v in %s", err, summary)
 	}
 	return f
 }

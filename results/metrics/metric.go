@@ -113,7 +113,10 @@ type Result struct {
 	Values        map[string]float64 `json:"values"`
 	// PerModel and PerTenant hold the parts, by name. Jobs have no model, and
 	// devices no tenant: parts lack what does not apply to them.
-	PerModel  map[string]*Result `json:"per_model,omitempty"`
+	PerModel map[string]*Result `json:"per_model,omitempty"`
+	// IdleModel is the result of each model that PerModel lacks: a catalogue may
+	// have 100,000 of which a run touches a hundred. Nil if it lacks none.
+	IdleModel *Result            `json:"idle_model,omitempty"`
 	PerTenant map[string]*Result `json:"per_tenant,omitempty"`
 	// Invalid says why no steady-state figures follow from the run; empty if
 	// they do.

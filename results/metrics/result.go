@@ -52,7 +52,7 @@ func (f *Fold) Result() *Result {
 	from, to := c.windowEnds()
 	c.window = max(0, to-from)
 	r := &Result{Distributions: map[string]Stat{}}
-	r.PerModel = c.perModel(r)
+	r.PerModel, r.IdleModel = c.perModel(r)
 	r.PerTenant = c.perTenant()
 	c.total(r)
 	r.Invalid = c.invalid(r, from, to)
@@ -344,24 +344,52 @@ func (c *closed) groupOf(m scheduler.ModelID) group {
 	return group{cells: cells, result: new(Result)}
 }
 
-// perModel returns the results of all models, and fills in the distributions
+// perModel returns the results of the models that something happened to and, if
+// there are others, the one that they all have. It fills in the distributions
 // and the curve of total.
-func (c *closed) perModel(total *Result) map[string]*Result {
-	parts, groups := map[string]*Result{}, make([]group, len(c.models))
-	for m := range groups {
-		groups[m] = c.groupOf(scheduler.ModelID(m))
+func (c *closed) perModel(total *Result) (parts map[string]*Result, idle *Result) {
+	var models []scheduler.ModelID
+	var groups []group
+	idleModel := scheduler.NoModel
+	for m := range c.models {
+		id := scheduler.ModelID(m)
+		g := c.groupOf(id)
+		if c.idle(id, g.cells) {
+			if idleModel != scheduler.NoModel {
+				continue
+			}
+			idleModel = id
+		}
+		models, groups = append(models, id), append(groups, g)
 	}
 	total.CCDF = c.latencies(groups, total).ccdf()
-	for m, g := range groups {
-		r, of := g.result, &c.models[m]
+	parts = map[string]*Result{}
+	for i, g := range groups {
+		r, of := g.result, &c.models[models[i]]
 		c.itemsOf(r, g.cells)
 		c.modelValues(r, of)
 		r.Values[PeakBytes] = float64(of.peak.at(c.ended, c.drained))
 		c.ratio(r, BusyRatio, c.inWindow(of.busy))
 		c.ratio(r, LoadingRatio, c.inWindow(of.loading))
-		parts[c.cfg.Models[m].Name] = r
+		if models[i] == idleModel {
+			idle = r
+		} else {
+			parts[c.cfg.Models[models[i]].Name] = r
+		}
 	}
-	return parts
+	return parts, idle
+}
+
+// idle reports whether nothing happened to a model: no item came or is left,
+// and it never held memory.
+func (c *closed) idle(m scheduler.ModelID, cells []*cell) bool {
+	for _, cell := range cells {
+		if cell.arrived > 0 || c.count[cell] > 0 || cell.ended != [outcomes]int64{} || cell.lastEnd > 0 {
+			return false
+		}
+	}
+	of := &c.models[m]
+	return of.peak.at(c.ended, c.drained) == 0 && of.loads.at(c.ended, c.drained) == 0 && of.evictions.at(c.ended, c.drained) == 0 && of.bypass == 0
 }
 
 // perTenant returns the results of the tenants with the most items and of all

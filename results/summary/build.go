@@ -123,7 +123,7 @@ func buildPolicy(in PolicyInput, replicates int) Policy {
 	// A missing replicate stays in its place, so that pairs remain pairs.
 	p.Metrics = overReplicates(in.Results)
 	for _, name := range parts(done, func(r *metrics.Result) map[string]*metrics.Result { return r.PerModel }) {
-		p.PerModel[name] = overReplicates(partOf(in.Results, name, func(r *metrics.Result) map[string]*metrics.Result { return r.PerModel }))
+		p.PerModel[name] = overReplicates(modelOf(in.Results, name))
 	}
 	for _, name := range parts(done, func(r *metrics.Result) map[string]*metrics.Result { return r.PerTenant }) {
 		p.PerTenant[name] = overReplicates(partOf(in.Results, name, func(r *metrics.Result) map[string]*metrics.Result { return r.PerTenant }))
@@ -185,6 +185,17 @@ func parts(results []*metrics.Result, of func(*metrics.Result) map[string]*metri
 		}
 	}
 	return Names(seen)
+}
+
+// modelOf returns the results of a model; where it was idle, those of an idle one.
+func modelOf(results []*metrics.Result, name string) []*metrics.Result {
+	part := partOf(results, name, func(r *metrics.Result) map[string]*metrics.Result { return r.PerModel })
+	for i, r := range results {
+		if r != nil && part[i] == nil {
+			part[i] = r.IdleModel
+		}
+	}
+	return part
 }
 
 func partOf(results []*metrics.Result, name string, of func(*metrics.Result) map[string]*metrics.Result) []*metrics.Result {

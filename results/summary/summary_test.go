@@ -439,3 +439,19 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// TestIdleModels: a replicate in which a model was idle counts as zero, not as
+// missing, and a model that was idle in all is not listed.
+func TestIdleModels(t *testing.T) {
+	busy, idle := result(4, 40), result(4, 40)
+	busy.PerModel = map[string]*metrics.Result{"m": {Values: map[string]float64{"model_loads": 6}}}
+	busy.IdleModel = &metrics.Result{Values: map[string]float64{"model_loads": 0}}
+	idle.PerModel, idle.IdleModel = map[string]*metrics.Result{}, busy.IdleModel
+	in := input()
+	in.Cells[0].Policies = []PolicyInput{{Policy: "seed", Results: []*metrics.Result{busy, idle, idle}}}
+	p := Build(in).Cells[0].Policies[0]
+	loads := p.PerModel["m"]["model_loads"]
+	if len(p.PerModel) != 1 || float64(loads.Stats["value"].Value) != 2 {
+		t.Errorf("%v models; the loads are %+v", len(p.PerModel), loads)
+	}
+}

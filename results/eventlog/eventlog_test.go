@@ -703,6 +703,60 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+// FuzzJSONL: what is accepted makes a log whose own text gives the same log and
+// the same text again.
+func FuzzJSONL(f *testing.F) {
+	for _, events := range [][]scheduler.Event{nil, plausible(20), extreme(20)} {
+		b, _ := write(f, events, Options{Names: oddNames{}})
+		f.Add(toText(f, b))
+	}
+	f.Add([]byte("{\"schema\":\"vramsim/log/1\",\"major\":1,\"extra\":{\"a\":\"\\ud800\"}}\n{\"name_of\":\"job\",\"id\":1,\"hex\":\"ff\"}"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		first, err := fromText(text)
+		if err != nil {
+			return
+		}
+		again := toText(t, first)
+		second, err := fromText(again)
+		if err != nil {
+			t.Fatalf("%v in what was written: %s", err, again)
+		}
+		if !bytes.Equal(first, second) || !bytes.Equal(toText(t, second), again) {
+			t.Fatalf("%q becomes %q", text, again)
+		}
+	})
+}
+
+// toText returns the twin of a log.
+func toText(t testing.TB, log []byte) []byte {
+	t.Helper()
+	r, err := NewReader(bytes.NewReader(log), int64(len(log)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := WriteJSONL(&text, r); err != nil || !r.Status().Complete {
+		t.Fatal(err)
+	}
+	return text.Bytes()
+}
+
+// fromText returns the log of a twin.
+func fromText(text []byte) ([]byte, error) {
+	f := &memFile{}
+	var w *Writer
+	err := ReadJSONL(bytes.NewReader(text), func(h Header, n *Names) (scheduler.Sink, error) {
+		var err error
+		w, err = NewWriter(f, h, Options{Names: n})
+		return w, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return f.Bytes(), err
+}
+
 // resum returns a copy of b with the right checksums.
 func resum(b []byte) []byte {
 	b = slices.Clone(b)

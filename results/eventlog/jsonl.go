@@ -193,12 +193,25 @@ func parseName(line []byte, names *Names) error {
 	return err
 }
 
+// maxLine bounds a line: the header of a run with a catalogue of 100,000 models
+// is the longest.
+const maxLine = 256 << 20
+
 func readLine(in *bufio.Reader) ([]byte, error) {
-	line, err := in.ReadBytes('\n')
-	if err == io.EOF && len(line) > 0 {
-		err = nil
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == bufio.ErrBufferFull && len(line) < maxLine:
+			continue
+		case err == bufio.ErrBufferFull:
+			return nil, fmt.Errorf("a line is longer than %d bytes", maxLine)
+		case err == io.EOF && len(line) > 0:
+			err = nil
+		}
+		return line, err
 	}
-	return line, err
 }
 
 func parseJSON(line []byte, seq int64) (scheduler.Event, error) {

@@ -43,7 +43,7 @@ type disbTask struct {
 
 const (
 	maxDISB      = 64 << 20 // bytes of a file
-	maxDISBItems = 50_000_000
+	maxDISBItems = 1_000_000 // that its loads may come to
 )
 
 // decodeDISB reads a DISB workload. Loads of type trace and periodic, seeded

@@ -10,9 +10,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/workloads"
@@ -473,4 +476,32 @@ func TestRoundedTimesAreTold(t *testing.T) {
 			t.Errorf("%q: the report is %s, %v", text, data, err)
 		}
 	}
+}
+
+// FuzzMap: a map that is accepted is written, as the report shows it, so that it
+// reads back as the same.
+func FuzzMap(f *testing.F) {
+	data, err := os.ReadFile(mini("csv", "mapped.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte("time: {end: {column: e, unit: s}, duration: {column: d, unit: ms}}\nmodel: {file_name: true}\ndelimiter: \"\\t\"\ndrop: [{column: a, when: \"!= 3\", reason: r}]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := ParseMap(data)
+		if err != nil {
+			return
+		}
+		text, err := yaml.MarshalWithOptions(m, yaml.JSON())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseMap(text)
+		if err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		if !reflect.DeepEqual(m, again) {
+			t.Fatalf("%+v becomes %+v by %s", m, again, text)
+		}
+	})
 }

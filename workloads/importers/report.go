@@ -80,7 +80,7 @@ func newReport(path, format string, opt Options, digest string) *Report {
 		}
 	}
 	if opt.Map != nil {
-		text, err := yaml.MarshalWithOptions(opt.Map, yaml.Flow(true))
+		text, err := yaml.MarshalWithOptions(opt.Map, yaml.JSON()) // its strings are quoted
 		if err != nil {
 			panic("bug: " + err.Error())
 		}

@@ -250,3 +250,29 @@ func digests(t *testing.T, g given) (all []string) {
 	}
 	return all
 }
+
+// TestWrongArguments: what is wrong on the command line is told like what is
+// wrong in a file.
+func TestWrongArguments(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		says []string
+	}{
+		{"run nope.yaml", []string{"error: there is no file or folder nope.yaml"}},
+		{"replay nope --verify", []string{"error: there is no file or folder nope"}},
+		{"replay . --verify", []string{"error: . is no run directory", "hint: replay takes a run directory"}},
+		{"compare nope nope", []string{"error: there is no file or folder nope", "hint: vramsim run leaves"}},
+		{"import t.jsonl --as cvs", []string{`error: --as "cvs": there is no such format`, `hint: did you mean "csv"?`}},
+		{"import t.jsonl --as nothing-like-it", []string{`hint: formats: csv, disb, gentd26`}},
+		{"import t.jsonl --as csv", []string{"error: csv needs a map or a preset", "hint: "}},
+		{"import t.jsonl --as csv --map bad.yaml", []string{"error: bad.yaml: map: "}},
+		{"import t.jsonl --as disb --status x", []string{"error: disb has no option status"}},
+		{"import nope --as disb", []string{"error: there is no file or folder nope"}},
+		{"run bad.yaml --set hardware.gpus[0].memroy=8GB", []string{"error: --set:1:1: ", `did you mean "memory"?`}},
+		{"run bad.yaml --seed -3", []string{`error: invalid argument "-3"`, "hint: "}},
+		{"run bad.yaml --jobs 0", []string{"error: --jobs 0: at least 1"}},
+		{"plot bad.yaml --chart x", []string{"is no run directory"}},
+	} {
+		refused("", "", bare(given{trace: goodTrace, args: strings.Fields(c.args)}), c.says...).check(t)
+	}
+}

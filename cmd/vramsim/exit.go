@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -74,7 +75,7 @@ func (a *app) exit(err error) int {
 	if errors.As(err, &marked) {
 		hint = marked.hint
 	}
-	if text := err.Error(); text != "" {
+	if text := message(err); text != "" {
 		fmt.Fprintf(a.stderr, "error: %s\n", strings.TrimRight(printable(text), "\n"))
 	}
 	var trace *workloads.TraceError
@@ -85,6 +86,15 @@ func (a *app) exit(err error) int {
 		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))
 	}
 	return codeOf(err)
+}
+
+// message is what an error says to a person.
+func message(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) && err.Error() == path.Error() && errors.Is(err, fs.ErrNotExist) && path.Op == "stat" {
+		return "there is no file or folder " + path.Path
+	}
+	return err.Error()
 }
 
 // printable shows control characters other than line breaks and tabs as

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/rundir"
 	"github.com/vramsim/vramsim/workloads/importers"
 )
@@ -69,6 +70,8 @@ func (f *importFlags) options(ctx context.Context) (importers.Options, error) {
 	switch {
 	case f.as == "":
 		return opt, usagef("import needs --as: one of %s", strings.Join(importFormats(), ", "))
+	case !slices.Contains(importFormats(), f.as):
+		return opt, unknownFormat(f.as)
 	case f.format != "" && f.format != "json":
 		return opt, usagef("--format %q: it is json", f.format)
 	case f.format == "json" && f.out == "-":
@@ -91,6 +94,14 @@ func (f *importFlags) options(ctx context.Context) (importers.Options, error) {
 		opt.Map = m
 	}
 	return opt, nil
+}
+
+func unknownFormat(format string) error {
+	hint := "formats: " + strings.Join(importFormats(), ", ")
+	if near := policies.Nearest(format, importFormats()); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return &exitError{code: exitUsage, err: fmt.Errorf("--as %q: there is no such format", format), hint: hint}
 }
 
 func readMap(path string) (*importers.Map, error) {
@@ -137,8 +148,15 @@ func (a *app) importFile(ctx context.Context, path string, in *importFlags) (err
 			return report.Emitted, nil
 		})
 	}
-	if err != nil {
+	var options *importers.FormatError
+	switch {
+	case errors.As(err, &options):
+		return withHint(err, "vramsim import --help lists the options")
+	case err != nil:
 		return err
+	}
+	for _, w := range report.Warnings() {
+		a.warnf("%s", w)
 	}
 	if in.catalogue != "" {
 		if err := writeCatalogue(in.catalogue, report.ModelNames()); err != nil {

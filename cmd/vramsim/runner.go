@@ -213,8 +213,8 @@ func itemOf(err error, names scheduler.Namer) string {
 		return ""
 	}
 	name := names.ItemName(late.Item)
-	if name == strconv.FormatInt(int64(late.Item), 10) {
-		return "" // it is not known any more
+	if name == "" || name == strconv.FormatInt(int64(late.Item), 10) {
+		return "" // it has none, or is not known any more
 	}
 	return fmt.Sprintf(" (item %q)", name)
 }

@@ -6,9 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/eventlog"
@@ -281,16 +279,6 @@ func nth(vs []int64, k int) {
 	}
 }
 
-// cpuTime is what this process has used.
-func cpuTime(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // TestLoop: the loop by hand and the engine tell the same of W1.
 func TestLoop(t *testing.T) {
 	for load := range w1Rates {
@@ -332,7 +320,7 @@ func BenchmarkW1(b *testing.B) {
 				}
 				l := newLoop(b, setup, load)
 				b.ReportAllocs()
-				start := cpuTime(b)
+				start := cpuTime()
 				b.ResetTimer()
 				if how == "loop" {
 					l.run(b.N)
@@ -341,7 +329,7 @@ func BenchmarkW1(b *testing.B) {
 					simulateW1(b, setup, folder, false)
 				}
 				b.StopTimer()
-				took := cpuTime(b) - start
+				took := cpuTime() - start
 				b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "cpu-ns/item")
 			})
 		}

@@ -155,7 +155,7 @@ func testFormulas(t *testing.T) {
 		for _, row := range rows {
 			for _, cell := range row {
 				if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") && !number.MatchString(cell) {
-					t.Errorf("%s: a spreadsheet would run %q", what, cell)
+					t.Fatalf("%s: a spreadsheet would run %q", what, cell)
 				}
 				guarded = guarded || strings.HasPrefix(cell, "'"+formula) || strings.HasPrefix(cell, "'-x")
 				if strings.HasPrefix(cell, "'") && number.MatchString(cell[1:]) {

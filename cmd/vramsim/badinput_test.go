@@ -37,7 +37,7 @@ func elsewhere() map[string]string {
 	}
 }
 
-// listed is an input of bad_inputs.json.
+// listedInput is an input of bad_inputs.json.
 type listedInput struct {
 	ID, Group, Verdict, Expected string
 	Exit                         []int

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -150,6 +151,9 @@ func runOf(path string) (*rundir.Dir, string) {
 		return nil, ""
 	}
 	name, err := filepath.Rel(root, path)
+	if err != nil || !strings.HasPrefix(filepath.ToSlash(name), "cells/") {
+		return nil, ""
+	}
 	return dir, filepath.ToSlash(name)
 }
 

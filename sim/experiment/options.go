@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,7 +36,11 @@ func (d *decoder) apply(root *node, opts Options) {
 			continue
 		}
 		at := place{src, 1, len([]rune(path)) + 2}
-		d.assign(root, strings.TrimSpace(path), place{src, 1, 1}, d.snippet(value, at))
+		path = strings.TrimSpace(path)
+		given := d.snippet(value, at)
+		if d.assign(root, path, place{src, 1, 1}, given) {
+			d.settle(root, path, place{src, 1, 1}, given)
+		}
 	}
 	flag := func(name, text string) place { return place{newSource(name, text), 1, 1} }
 	if opts.Seed != nil {
@@ -54,12 +59,43 @@ func (d *decoder) apply(root *node, opts Options) {
 	}
 }
 
+// settle makes a value from the command line win over a sweep: an axis over
+// the same path keeps only that value. What the cells of a resolved experiment
+// spell out cannot be changed so.
+func (d *decoder) settle(root *node, path string, at place, value *node) {
+	sweep := root.child("sweep")
+	if sweep == nil {
+		return
+	}
+	if axes := sweep.child("axes"); axes != nil && axes.kind == mappingNode {
+		if i := axes.find(path); i >= 0 {
+			axes.values[i] = list(at)
+			axes.values[i].values = []*node{value.clone()}
+		}
+	}
+	cells := sweep.child("cells")
+	if cells == nil || cells.kind != listNode {
+		return
+	}
+	section := path[:strings.IndexAny(path+".", ".[")]
+	for _, cell := range cells.values {
+		if cell.child(section) != nil {
+			d.errorf(at, "the cells of this resolved experiment spell out %s, so that nothing would change; set it in the experiment they were made of (experiment.yaml)", section)
+			return
+		}
+	}
+}
+
 // choosePolicies replaces the list of policies by those named on the command line.
 func (d *decoder) choosePolicies(root *node, names []string) {
 	old := root.child("policies")
 	var chosen *node
-	for _, name := range names {
+	for i, name := range names {
 		at := place{newSource("--policy", name), 1, 1}
+		if slices.Contains(names[:i], name) {
+			d.errorf(at, "policy %s is given twice; another name for one of them makes a row of its own: {use: …, as: …}", quote(name))
+			continue
+		}
 		if chosen == nil {
 			chosen = list(at)
 		}

@@ -423,3 +423,23 @@ func TestSchema(t *testing.T) {
 	}
 	refs(doc)
 }
+
+// TestSetWinsOverSweep: a value from the command line is the one that is run,
+// also where the file sweeps over the same path.
+func TestSetWinsOverSweep(t *testing.T) {
+	const swept = base + "sweep: {axes: {\"hardware.gpus[0].memory\": [12GB, 16GB], \"workload.duration\": [1h, 2h]}}\n"
+	e := parse(t, swept, Options{Set: []string{"hardware.gpus[0].memory=24GB", "workload.duration=40m"}, Quick: true})
+	if len(e.Cells) != 1 || e.Cells[0].Devices[0].Memory != 24e9 || e.Cells[0].workload.generated.Duration != 120e9 {
+		t.Errorf("%d cells, %v, %v", len(e.Cells), e.Cells[0].Devices, e.Cells[0].workload.generated.Duration)
+	}
+	if _, err := Parse("x.yaml", ".", []byte(swept), policies.Builtin(), Options{Set: []string{"hardware.gpus[0].memory=24"}}); err == nil || !strings.Contains(err.Error(), "without a unit") {
+		t.Errorf("a value without a unit: %v", err)
+	}
+	resolved := parse(t, swept, Options{}).Resolved()
+	if _, err := Parse("x.yaml", ".", resolved, policies.Builtin(), Options{Set: []string{"hardware.gpus[0].memory=24GB"}}); err == nil || !strings.Contains(err.Error(), "nothing would change") {
+		t.Errorf("a resolved experiment: %v", err)
+	}
+	if _, err := Parse("x.yaml", ".", []byte(base), policies.Builtin(), Options{Policies: []string{"sticky", "fifo", "sticky"}}); err == nil || !strings.Contains(err.Error(), `--policy:1:1: policy "sticky" is given twice`) {
+		t.Errorf("a policy given twice: %v", err)
+	}
+}

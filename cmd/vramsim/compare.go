@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -47,11 +48,11 @@ func (a *app) compare(paths []string, format string, unpaired bool) error {
 	var runs []summary.Labelled
 	used := map[string]int{}
 	for _, path := range paths {
-		s, dir, err := readSummary(path)
+		s, _, err := readSummary(path)
 		if err != nil {
 			return err
 		}
-		label := filepath.Base(dir.Path)
+		label := runLabel(path, s.RunID)
 		if used[label]++; used[label] > 1 {
 			label = fmt.Sprintf("%s#%d", label, used[label])
 		}
@@ -65,6 +66,16 @@ func (a *app) compare(paths []string, format string, unpaired bool) error {
 		return err
 	}
 	return a.printSummary(s, format)
+}
+
+// runLabel is what a run is called in a comparison: the folder as given if a
+// person named it, else the beginning of the run's id.
+func runLabel(path, id string) string {
+	base := filepath.Base(path)
+	if strings.Contains(base, id[:min(8, len(id))]) || base == "latest" || base == "." || base == ".." || len(base) > 20 {
+		return id[:min(8, len(id))]
+	}
+	return base
 }
 
 // readSummary reads the summary of the run that path names.

@@ -73,7 +73,8 @@ func HTML(w io.Writer, in Input) error {
 	if in.Summary == nil {
 		return ErrNoSummary
 	}
-	t, err := template.New("report").Funcs(template.FuncMap{"outcome": outcome, "verdictClass": verdictClass}).Parse(source)
+	t, err := template.New("report").Funcs(template.FuncMap{"value": func(o summary.Outcome) string { return table.ValueOf(in.Summary, o) },
+		"cell": func(o summary.Outcome) string { return table.CellOf(in.Summary, o) }, "verdictClass": verdictClass}).Parse(source)
 	if err != nil {
 		panic("bug: " + err.Error())
 	}
@@ -86,7 +87,7 @@ func HTML(w io.Writer, in Input) error {
 		}
 		for _, f := range in.Figures {
 			switch {
-			case f.Cell != g.Cell:
+			case f.Cell != g.Cell || g.Blank:
 			case f.Name == "residency":
 				s.Wide = append(s.Wide, embedded(f))
 			default:
@@ -109,13 +110,6 @@ func embedded(f Figure) picture {
 		kind = "image/svg+xml"
 	}
 	return picture{Alt: f.Title, Source: template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(f.Data))}
-}
-
-func outcome(o summary.Outcome) string {
-	if !o.Value.Known() {
-		return "not measured"
-	}
-	return fmt.Sprintf("%.4g", float64(o.Value))
 }
 
 // verdictClass is the style of a row's last cell.

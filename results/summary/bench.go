@@ -46,7 +46,7 @@ func (s *Summary) benchUnits(b *bufio.Writer) {
 			continue
 		}
 		for _, statistic := range statisticsOf(all[name].Kind) {
-			if direction := map[int]string{-1: "lower", +1: "higher"}[Direction(name)]; statistic != "n" {
+			if direction := map[int]string{-1: "lower", +1: "higher"}[Direction(name)]; !counts(statistic) {
 				fmt.Fprintf(b, "Unit %s better=%s\n", benchUnit(name, statistic), direction)
 			}
 		}
@@ -72,7 +72,11 @@ func benchLines(b *bufio.Writer, name string, p *Policy) {
 		for _, metric := range Ordered(p.Metrics) {
 			m := p.Metrics[metric]
 			for _, statistic := range statisticsOf(m.Kind) {
-				if v := m.PerReplicate[statistic]; r < len(v) && v[r].Known() {
+				v := m.PerReplicate[statistic]
+				if statistic == "censored" && r < len(v) && v[r] == 0 {
+					continue // almost always
+				}
+				if r < len(v) && v[r].Known() {
 					fmt.Fprintf(&line, "\t%s %s", number(v[r]), benchUnit(metric, statistic))
 				}
 			}

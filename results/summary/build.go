@@ -58,12 +58,10 @@ func Build(in Input) *Summary {
 	for _, cell := range in.Cells {
 		s.Cells = append(s.Cells, buildCell(cell, in))
 	}
-	for i := range s.Cells {
-		s.judge(&s.Cells[i])
-	}
 	if in.Interrupted != "" {
 		s.demote(Incomplete, in.Interrupted)
 	}
+	s.judge(in)
 	for _, t := range in.Thresholds {
 		for i := range s.Cells {
 			s.Thresholds = append(s.Thresholds, t.outcomes(&s.Cells[i])...)
@@ -162,7 +160,7 @@ func (p *Policy) withhold() {
 				continue
 			}
 			for name := range m.Stats {
-				if name != "n" {
+				if !counts(name) {
 					m.Stats[name] = Statistic{Value: None()}
 				}
 			}
@@ -261,9 +259,9 @@ func statisticsOf(kind string) []string {
 // spread names the statistics of a distribution; one of no values has only its n.
 func spread(s metrics.Stat) map[string]Number {
 	if s.N == 0 {
-		return map[string]Number{"n": 0}
+		return map[string]Number{"n": 0, "censored": Number(s.Censored)}
 	}
-	return map[string]Number{"n": Number(s.N), "mean": Number(s.Mean), "p50": Number(s.P50), "p90": Number(s.P90),
+	return map[string]Number{"n": Number(s.N), "censored": Number(s.Censored), "mean": Number(s.Mean), "p50": Number(s.P50), "p90": Number(s.P90),
 		"p95": Number(s.P95), "p99": Number(s.P99), "max": Number(s.Max)}
 }
 
@@ -282,22 +280,83 @@ func average(values []Number) Statistic {
 	return s
 }
 
-// judge demotes the run if the baseline is not valid in a cell or no policy is.
-func (s *Summary) judge(cell *Cell) {
-	valid := 0
-	for _, p := range cell.Policies {
-		switch {
-		case p.Status == Incomplete:
-			s.demote(Incomplete, fmt.Sprintf("cell %s: %s: %s", cell.ID, p.Policy, strings.Join(p.Reasons, "; ")))
-		case p.Status == Valid:
-			valid++
-		case p.Policy == s.Baseline:
-			s.demote(Invalid, fmt.Sprintf("cell %s: the baseline %s is INVALID: %s", cell.ID, p.Policy, strings.Join(p.Reasons, "; ")))
+// judge demotes the run where something is missing, the baseline is not VALID
+// or no policy is. What holds of several cells is said once.
+func (s *Summary) judge(in Input) {
+	s.judgeComplete(in)
+	baseline, none := new(findings), new(findings)
+	for i := range s.Cells {
+		cell := &s.Cells[i]
+		valid, incomplete := 0, false
+		for _, p := range cell.Policies {
+			incomplete = incomplete || p.Status == Incomplete
+			switch {
+			case p.Status == Valid:
+				valid++
+			case p.Status == Invalid && p.Policy == s.Baseline:
+				baseline.add(strings.Join(p.Reasons, "; "), cell.ID)
+			}
+		}
+		if valid == 0 && !incomplete {
+			none.add("", cell.ID)
 		}
 	}
-	if valid == 0 && s.Status != Incomplete {
-		s.demote(Invalid, fmt.Sprintf("cell %s: no policy is VALID", cell.ID))
+	for _, what := range baseline.what {
+		s.demote(Invalid, fmt.Sprintf("the baseline %s is INVALID: %s (%s)", s.Baseline, what, s.inCells(baseline.cells[what])))
 	}
+	for _, what := range none.what {
+		s.demote(Invalid, fmt.Sprintf("no policy is VALID (%s)", s.inCells(none.cells[what])))
+	}
+}
+
+// judgeComplete demotes the run if simulations are missing.
+func (s *Summary) judgeComplete(in Input) {
+	missing, all := 0, 0
+	for _, cell := range in.Cells {
+		for _, p := range cell.Policies {
+			want := max(in.Replicates, len(p.Results))
+			all, missing = all+want, missing+want
+			for _, r := range p.Results {
+				if r != nil {
+					missing--
+				}
+			}
+		}
+	}
+	if missing > 0 {
+		s.demote(Incomplete, fmt.Sprintf("%d of %d simulations are missing", missing, all))
+	}
+}
+
+// findings collects in which cells the same thing was found.
+type findings struct {
+	what  []string
+	cells map[string][]string
+}
+
+func (f *findings) add(what, cell string) {
+	if f.cells == nil {
+		f.cells = map[string][]string{}
+	}
+	if !slices.Contains(f.what, what) {
+		f.what = append(f.what, what)
+	}
+	if !slices.Contains(f.cells[what], cell) {
+		f.cells[what] = append(f.cells[what], cell)
+	}
+}
+
+// inCells names some of the cells: a few by id, all as such.
+func (s *Summary) inCells(ids []string) string {
+	switch {
+	case len(ids) == len(s.Cells) && len(ids) > 1:
+		return fmt.Sprintf("in all %d cells", len(ids))
+	case len(ids) == 1:
+		return "in cell " + ids[0]
+	case len(ids) > 4:
+		return fmt.Sprintf("in %d of %d cells", len(ids), len(s.Cells))
+	}
+	return "in cells " + strings.Join(ids, ", ")
 }
 
 // demote gives the run a worse status with a reason; incomplete outranks invalid.

@@ -79,7 +79,11 @@ func (r rows) group(level, name string, group map[string]Metric, replicates bool
 	for _, metric := range Ordered(group) {
 		m := group[metric]
 		for _, statistic := range statisticsOf(m.Kind) {
-			head := append(r.head[:len(r.head):len(r.head)], level, Guard(name), metric, statistic, m.Unit)
+			unit := m.Unit
+			if counts(statistic) {
+				unit = "1"
+			}
+			head := append(r.head[:len(r.head):len(r.head)], level, Guard(name), metric, statistic, unit)
 			s := m.Stats[statistic]
 			low, high := "", ""
 			if s.CI95 != nil {

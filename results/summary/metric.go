@@ -40,6 +40,18 @@ func unitOf(name string) string {
 	return "1"
 }
 
+// UnitOf returns the unit of the figure that a threshold is about, given its
+// expression as in Outcome.Expr.
+func UnitOf(expr string) string {
+	selector, condition, _ := strings.Cut(expr, ": ")
+	name, _, _ := strings.Cut(selector, "{")
+	statistic := strings.Fields(condition + " value")[0]
+	if counts(strings.TrimRight(statistic, "<>=!0123456789.")) {
+		return "1"
+	}
+	return unitOf(strings.TrimSpace(name))
+}
+
 // Ordered returns the names of the metrics in the order of their declaration,
 // unknown ones after them by name.
 func Ordered(group map[string]Metric) []string {

@@ -27,8 +27,13 @@ const (
 // one workload that was run and say nothing beyond it.
 const ThisTrace = "this trace"
 
-// Statistics of a distribution, in the order they are printed.
-var statistics = [...]string{"n", "mean", "p50", "p90", "p95", "p99", "max"}
+// Statistics of a distribution, in the order they are printed. censored is how
+// many of the n are times so far of what had not ended.
+var statistics = [...]string{"n", "mean", "p50", "p90", "p95", "p99", "max", "censored"}
+
+// counts reports whether a statistic of a distribution counts values, so that
+// it has neither the unit of the metric nor a direction.
+func counts(statistic string) bool { return statistic == "n" || statistic == "censored" }
 
 // Kinds of a metric.
 const (

@@ -18,6 +18,7 @@ type Grid struct {
 	Title   string // what the sweep set, or "" for a lone cell
 	Columns []Column
 	Rows    []Row
+	Blank   bool     // nothing of it was run: there is nothing to show but Notes
 	Notes   []string // why policies are not VALID, what to beware of
 }
 
@@ -56,6 +57,7 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	g := Grid{Cell: choice.Cell.ID, Title: Title(choice.Cell)}
 	policies := sorted(choice)
 	g.Rows = make([]Row, len(policies))
+	g.Blank = !slices.ContainsFunc(policies, func(p *summary.Policy) bool { return len(p.Metrics) > 0 })
 	for i, p := range policies {
 		g.Rows[i] = Row{Chosen: choice.Tied(p), Status: p.Status, Verdict: p.VsBaseline["item_latency_seconds.mean"].Verdict}
 	}
@@ -133,13 +135,19 @@ func against(s *summary.Summary, p *summary.Policy) string {
 	if !ok {
 		return "–"
 	}
+	other := ""
+	if c.Against != "" && c.Against != s.Baseline {
+		other = " than " + c.Against
+	}
 	switch {
+	case c.Verdict == summary.Indistinguishable && c.Diff == 0 && other != "":
+		return "same as " + c.Against
 	case c.Verdict == summary.Indistinguishable && c.Diff == 0:
 		return "same"
 	case !c.Ratio.Known():
-		return c.Verdict
+		return c.Verdict + other
 	}
-	return c.Verdict + " " + Percent(float64(c.Ratio)-1)
+	return c.Verdict + " " + Percent(float64(c.Ratio)-1) + other
 }
 
 // Percent formats a relative change with its sign: "−45%", "+0.3%".
@@ -158,14 +166,33 @@ func Percent(change float64) string {
 	return "+" + text + "%"
 }
 
+// notes says once what holds of several policies.
 func notes(policies []*summary.Policy) (lines []string) {
+	who := map[string][]string{}
+	var reasons []string
+	add := func(reason, policy string) {
+		if len(who[reason]) == 0 {
+			reasons = append(reasons, reason)
+		}
+		who[reason] = append(who[reason], policy)
+	}
 	for _, p := range policies {
 		if p.Status != summary.Valid {
-			lines = append(lines, fmt.Sprintf("%s %s: %s", p.Status, p.Policy, strings.Join(p.Reasons, "; ")))
+			add(p.Status+" %s: "+escapePercent(strings.Join(p.Reasons, "; ")), p.Policy)
+		} else if c := p.Figure("item_latency_seconds", "censored").Value; c > 0 {
+			add(fmt.Sprintf("%%s: %s items had not finished at the end (mean over replicates); their times so far are included, as lower bounds.", short(float64(c))), p.Policy)
 		}
+	}
+	for _, reason := range reasons {
+		lines = append(lines, fmt.Sprintf(reason, list(who[reason])))
 	}
 	return lines
 }
+
+func escapePercent(s string) string { return strings.ReplaceAll(s, "%", "%%") }
+
+// short formats v to three figures.
+func short(v float64) string { return strconv.FormatFloat(v, 'f', decimals(v), 64) }
 
 func (g *Grid) add(c Column, policies []*summary.Policy, text func(*summary.Policy) string) {
 	g.Columns = append(g.Columns, c)
@@ -174,9 +201,9 @@ func (g *Grid) add(c Column, policies []*summary.Policy, text func(*summary.Poli
 	}
 }
 
-// figures adds a column of plain numbers.
+// figures adds a column of counts, whose means have one decimal at most.
 func (g *Grid) figures(c Column, policies []*summary.Policy, metric, statistic string, interval bool) {
-	g.scaled(c, policies, metric, statistic, 1, interval)
+	g.scaled(c, policies, metric, statistic, 1, 1, interval)
 }
 
 // times adds a column of times in the one unit that suits its largest.
@@ -189,7 +216,7 @@ func (g *Grid) times(c Column, policies []*summary.Policy, metric, statistic str
 	}
 	unit, seconds := TimeUnit(largest)
 	c.Unit = unit
-	g.scaled(c, policies, metric, statistic, seconds, interval)
+	g.scaled(c, policies, metric, statistic, seconds, 2, interval)
 }
 
 // TimeUnit returns the unit in which times up to largest seconds read well,
@@ -210,11 +237,11 @@ func TimeUnit(largest float64) (unit string, seconds float64) {
 	return "h", 3600
 }
 
-func (g *Grid) scaled(c Column, policies []*summary.Policy, metric, statistic string, unit float64, interval bool) {
+func (g *Grid) scaled(c Column, policies []*summary.Policy, metric, statistic string, unit float64, most int, interval bool) {
 	digits := 0
 	for _, p := range policies {
 		if v := p.Figure(metric, statistic).Value; v.Known() {
-			digits = max(digits, decimals(float64(v)/unit))
+			digits = min(most, max(digits, decimals(float64(v)/unit)))
 		}
 	}
 	g.add(c, policies, func(p *summary.Policy) string {

@@ -209,3 +209,65 @@ func TestClosedOutput(t *testing.T) {
 		t.Error("a closed output is no error")
 	}
 }
+
+// TestUnfinished: what was not run leaves no table, and its absence is said
+// once for all policies.
+func TestUnfinished(t *testing.T) {
+	in := input(3)
+	in.Interrupted = "interrupted"
+	for j := range in.Cells[1].Policies {
+		in.Cells[1].Policies[j].Results = make([]*metrics.Result, 3)
+		in.Cells[1].Policies[j].Invalid = nil
+	}
+	in.Cells[0].Policies[1].Results[2] = nil
+	text := written(t, summary.Build(in), Options{})
+	wants(t, text, "INCOMPLETE: interrupted; 19 of 36 simulations are missing", "INCOMPLETE seed, sticky, max-wait-30s, longest, belady and fifo: 3 of 3 replicates are missing",
+		"INCOMPLETE sticky: 1 of 3 replicates are missing", "At gpus[0].memory = 12GB: not finished, so that nothing can be recommended.")
+	if n := strings.Count(text, "────"); strings.Count(text, "\n─") != 1 || n == 0 {
+		t.Errorf("a table of nothing:\n%s", text)
+	}
+}
+
+// TestComparedRuns: a gain is stated against what it was measured against.
+func TestComparedRuns(t *testing.T) {
+	old := summary.Build(input(10))
+	in := input(10)
+	for i := range in.Cells {
+		in.Cells[i].Workload = "w"
+		old.Cells[i].Workload = "w"
+		in.Cells[i].Policies[2] = policy("max-wait-30s", 9*float64(3-i), 10)
+	}
+	s, err := summary.Compare([]summary.Labelled{{Label: "old", Run: old}, {Label: "new", Run: summary.Build(in)}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := written(t, s, Options{})
+	wants(t, text, "better −50% than max-wait-30s@old", "same as sticky@old", "latency vs seed@old")
+	wants(t, strings.Join(Verdict(s), " "), "−50% against max-wait-30s@old")
+	if strings.Contains(text, "−50% against seed@old") {
+		t.Errorf("a gain over one policy is said to be over another:\n%s", text)
+	}
+}
+
+func TestThresholdsNameCellAndUnit(t *testing.T) {
+	in := input(3)
+	for selector, condition := range map[string]string{"item_latency_seconds{policy=sticky}": "p99 < 1", "makespan_seconds{policy=seed}": "value < 1", "item_latency_seconds{policy=seed}": "n < 1"} {
+		threshold, err := summary.ParseThreshold(selector, condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Thresholds = append(in.Thresholds, threshold)
+	}
+	text := written(t, summary.Build(in), Options{})
+	wants(t, text, "(sticky at gpus[0].memory = 8GB: 304.5 s)", "(seed at gpus[0].memory = 12GB: 14484 s)", "n < 1 (seed at gpus[0].memory = 8GB: 1000)")
+}
+
+func TestCensoredIsSaid(t *testing.T) {
+	in := input(2)
+	for _, r := range in.Cells[0].Policies[1].Results {
+		d := r.Distributions["item_latency_seconds"]
+		d.Censored = 4
+		r.Distributions["item_latency_seconds"] = d
+	}
+	wants(t, written(t, summary.Build(in), Options{}), "sticky: 4 items had not finished at the end (mean over replicates)")
+}

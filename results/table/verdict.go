@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vramsim/vramsim/results/summary"
@@ -58,9 +59,13 @@ func inCell(s *summary.Summary, c summary.Choice) string {
 	if title := Title(c.Cell); title != "" {
 		fmt.Fprintf(&b, "At %s: ", title)
 	}
-	if c.Best == nil {
+	switch {
+	case c.Best == nil && slices.ContainsFunc(c.Excluded, func(p *summary.Policy) bool { return p.Status == summary.Incomplete }):
+		b.WriteString("not finished, so that nothing can be recommended")
+		return b.String() + "."
+	case c.Best == nil:
 		b.WriteString("no policy is VALID, so none can be recommended")
-	} else {
+	default:
 		b.WriteString(recommendation(s, c))
 	}
 	if len(c.Excluded) > 0 {
@@ -112,10 +117,16 @@ func gains(s *summary.Summary, c summary.Choice) string {
 		key += "." + c.Objective.Statistic
 	}
 	if v, ok := c.Best.VsBaseline[key]; ok && v.Ratio.Known() {
-		text += fmt.Sprintf(", %s against %s", Percent(float64(v.Ratio)-1), s.Baseline)
+		against := s.Baseline
+		if v.Against != "" {
+			against = v.Against
+		}
+		text += fmt.Sprintf(", %s against %s", Percent(float64(v.Ratio)-1), against)
 	}
-	if v, ok := c.Best.VsBaseline["model_switches"]; ok && v.Ratio.Known() && v.Diff != 0 {
-		text += fmt.Sprintf(", switches %s", Percent(float64(v.Ratio)-1))
+	for _, m := range [...]struct{ metric, word string }{{"model_loads", "loads"}, {"model_switches", "switches"}} {
+		if v, ok := c.Best.VsBaseline[m.metric]; ok && v.Ratio.Known() && v.Diff != 0 {
+			text += fmt.Sprintf(", %s %s", m.word, Percent(float64(v.Ratio)-1))
+		}
 	}
 	return text
 }

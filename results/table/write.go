@@ -3,7 +3,9 @@ package table
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -31,7 +33,7 @@ func Write(w io.Writer, s *summary.Summary, o Options) error {
 		if g.Title != "" {
 			out.print("%s\n", Escape(g.Title))
 		}
-		if out.err == nil {
+		if out.err == nil && !g.Blank {
 			out.err = terminal(w, g, o)
 		}
 		for _, note := range g.Notes {
@@ -41,7 +43,7 @@ func Write(w io.Writer, s *summary.Summary, o Options) error {
 	if failed := s.Failed(); len(s.Thresholds) > 0 {
 		out.print("\nThresholds: %d of %d hold\n", len(s.Thresholds)-len(failed), len(s.Thresholds))
 		for _, f := range failed {
-			out.print("  failed: %s\n", Escape(failure(f)))
+			out.print("  failed: %s\n", Escape(failure(s, f)))
 		}
 	}
 	out.print("\n")
@@ -69,7 +71,7 @@ func Markdown(w io.Writer, s *summary.Summary) error {
 		if g.Title != "" {
 			out.print("## %s\n\n", EscapeMarkdown(g.Title))
 		}
-		if out.err == nil {
+		if out.err == nil && !g.Blank {
 			out.err = pipes(w, g)
 		}
 		for _, note := range g.Notes {
@@ -83,7 +85,7 @@ func Markdown(w io.Writer, s *summary.Summary) error {
 			if !o.OK {
 				mark = "**failed**"
 			}
-			out.print("- %s: %s\n", mark, EscapeMarkdown(failure(o)))
+			out.print("- %s: %s\n", mark, EscapeMarkdown(failure(s, o)))
 		}
 	}
 	return out.err
@@ -120,12 +122,36 @@ func stamps(s *summary.Summary) []string {
 	return append(lines, s.Notes...)
 }
 
-func failure(o summary.Outcome) string {
-	value := "not measured"
-	if o.Value.Known() {
-		value = fmt.Sprintf("%.4g", float64(o.Value))
+func failure(s *summary.Summary, o summary.Outcome) string {
+	where := ""
+	if cell := CellOf(s, o); cell != "" {
+		where = " at " + cell
 	}
-	return fmt.Sprintf("%s (%s, cell %s: %s)", o.Expr, o.Policy, o.Cell, value)
+	return fmt.Sprintf("%s (%s%s: %s)", o.Expr, o.Policy, where, ValueOf(s, o))
+}
+
+// CellOf names the cell of a threshold as the tables do; a lone cell has no name.
+func CellOf(s *summary.Summary, o summary.Outcome) string {
+	cell, ok := s.CellByID(o.Cell)
+	if !ok {
+		return o.Cell
+	}
+	return Title(cell)
+}
+
+// ValueOf is what was measured for a threshold, with its unit.
+func ValueOf(s *summary.Summary, o summary.Outcome) string {
+	if !o.Value.Known() {
+		return "not measured"
+	}
+	text := strconv.FormatFloat(float64(o.Value), 'g', 4, 64)
+	if v := math.Abs(float64(o.Value)); v >= 1000 && v < 1e9 {
+		text = strconv.FormatFloat(float64(o.Value), 'f', 0, 64)
+	}
+	if unit := summary.UnitOf(o.Expr); unit != "1" {
+		text += " " + unit
+	}
+	return text
 }
 
 // mark tells the chosen policies from the others where there is no bold type.

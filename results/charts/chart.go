@@ -8,9 +8,12 @@ import (
 	"image/color"
 	"io"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
+	xfont "golang.org/x/image/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -119,11 +122,32 @@ func (c *Chart) Write(w io.Writer, f Format) error {
 
 // finish gives an SVG a title for screen readers and fonts to fall back on.
 func (c *Chart) finish(svg []byte) []byte {
+	svg = fixWidths(svg)
 	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
 	open := bytes.Index(svg, []byte("<svg"))
 	end := open + bytes.IndexByte(svg[open:], '>')
 	title := "\n<title>" + html.EscapeString(clean(c.head.Title)) + "</title>"
 	return append(append(append([]byte{}, svg[:end]...), []byte(` role="img">`+title)...), svg[end+1:]...)
+}
+
+// fixWidths states the width of every text, which was measured in Liberation
+// Sans: where a viewer has to take another font, it fits the text to that width
+// instead of drawing over what stands beside it.
+func fixWidths(svg []byte) []byte {
+	text := regexp.MustCompile(`(<text [^>]*?)(\s+style="[^"]*font-weight:(\w+);[^"]*font-size:([0-9.]+)px[^"]*")>([^<]*)</text>`)
+	return text.ReplaceAllFunc(svg, func(element []byte) []byte {
+		part := text.FindSubmatch(element)
+		size, err := strconv.ParseFloat(string(part[4]), 64)
+		if err != nil || len(part[5]) == 0 {
+			return element
+		}
+		weight := xfont.WeightNormal
+		if string(part[3]) == "bold" {
+			weight = xfont.WeightBold
+		}
+		width := sans(vg.Length(size), weight, ink).Width(html.UnescapeString(string(part[5]))).Points()
+		return fmt.Appendf(nil, `%s textLength="%.2f" lengthAdjust="spacingAndGlyphs"%s>%s</text>`, part[1], width, part[2], part[5])
+	})
 }
 
 // draw lays out head, legend, body and notes from top to bottom. The PDF

@@ -18,9 +18,11 @@ type Wait struct {
 	Clairvoyant   bool
 }
 
-// Most models that Waits draws, and the heights of its rows.
+// Most models and rows that Waits draws, and the heights of its rows.
 const (
 	maxWaitModels = 16
+	maxWaitRows   = 96
+	fewWaitModels = 3 // are drawn whatever the number of policies
 	waitRow       = 12 * vg.Length(1)
 	waitGap       = 10 * vg.Length(1)
 )
@@ -41,28 +43,29 @@ func Waits(head Head, waits []Wait) *Chart {
 		return nothing(head)
 	}
 	var notes []string
-	if n := len(groups); n > maxWaitModels {
+	most := min(maxWaitModels, max(fewWaitModels, maxWaitRows/len(policies)))
+	if n := len(groups); n > most {
 		slices.SortStableFunc(groups, func(a, b group) int { return cmp.Compare(b.worst, a.worst) })
-		groups = groups[:maxWaitModels]
-		notes = append(notes, fmt.Sprintf("The %d of %d models with the longest mean wait.", maxWaitModels, n))
+		groups = groups[:most]
+		notes = append(notes, fmt.Sprintf("The %d of %d models with the longest mean wait.", most, n))
 	}
-	lowest, most := math.Inf(1), 0.0
+	lowest, longest := math.Inf(1), 0.0
 	zeros := false
 	rows := 0
 	for _, g := range groups {
 		rows += len(g.waits)
 		for _, w := range g.waits {
-			most = max(most, w.Mean, w.P99)
+			longest = max(longest, w.Mean, w.P99)
 			if w.Mean >= least {
 				lowest = min(lowest, w.Mean)
 			}
 			zeros = zeros || w.Mean < least
 		}
 	}
-	if most < least {
+	if longest < least {
 		return nothing(head, "Nothing waited.")
 	}
-	logarithmic := most > 50*lowest
+	logarithmic := longest > 50*lowest
 	if logarithmic && zeros {
 		notes = append(notes, "A dot on the left edge is a mean wait of 0.")
 	}
@@ -74,7 +77,7 @@ func Waits(head Head, waits []Wait) *Chart {
 	}
 	height := waitRow*vg.Length(rows) + waitGap*vg.Length(len(groups)) + xAxisRoom
 	return sized(head, legend, notes, height, func(p pen, area box) {
-		drawWaits(p, area, groups, policies, max(lowest, most/1e7), most, logarithmic)
+		drawWaits(p, area, groups, policies, max(lowest, longest/1e7), longest, logarithmic)
 	})
 }
 

@@ -28,6 +28,8 @@ type Choice struct {
 	// Restricted is true if candidates were left out because they broke a threshold.
 	Restricted bool
 	Single     bool // one replicate: an order, not a test
+	// Weak is true if one of Ties may matter: more replicates could tell it from Best.
+	Weak bool
 }
 
 // Value returns the figure of the choice's objective for p.
@@ -73,7 +75,7 @@ func (s *Summary) choose(cell *Cell) Choice {
 	}
 	slices.SortStableFunc(candidates, func(a, b *Policy) int { return cmp.Compare(c.Value(a).Value, c.Value(b).Value) })
 	c.Best, c.Candidates = candidates[0], candidates
-	c.Ties, c.Single = ties(candidates, c.Objective)
+	c.Ties, c.Single, c.Weak = ties(candidates, c.Objective)
 	c.Keep = slices.ContainsFunc(candidates, func(p *Policy) bool { return p.Policy == s.Baseline && c.Tied(p) })
 	return c
 }
@@ -89,8 +91,9 @@ func (s *Summary) keepers(cell string, candidates []*Policy) (kept []*Policy) {
 }
 
 // ties returns the candidates after the first that a paired test, corrected
-// for their number, does not find worse than it.
-func ties(candidates []*Policy, o Objective) (tied []*Policy, single bool) {
+// for their number, does not find worse than it; weak if one of them could
+// still be so by more than the margin.
+func ties(candidates []*Policy, o Objective) (tied []*Policy, single, weak bool) {
 	trial := make([]Policy, len(candidates))
 	pairs := make([]pair, 0, len(candidates))
 	for i, p := range candidates {
@@ -105,10 +108,11 @@ func ties(candidates []*Policy, o Objective) (tied []*Policy, single bool) {
 			single = single || c.Scope == ThisTrace
 			if c.Scope == ThisTrace && c.Diff == 0 || c.Scope != ThisTrace && c.Verdict != Worse {
 				tied = append(tied, p)
+				weak = weak || c.Scope != ThisTrace && c.Verdict == Underpowered
 			}
 		}
 	}
-	return tied, single
+	return tied, single, weak
 }
 
 // Overall is the policy for someone who must take one for every cell.

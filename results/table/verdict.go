@@ -62,7 +62,7 @@ func inCell(s *summary.Summary, c summary.Choice) string {
 	switch {
 	case c.Best == nil && slices.ContainsFunc(c.Excluded, func(p *summary.Policy) bool { return p.Status == summary.Incomplete }):
 		b.WriteString("not finished, so that nothing can be recommended")
-		return b.String() + "."
+		return sentence(b.String(), s.Baseline)
 	case c.Best == nil:
 		b.WriteString("no policy is VALID, so none can be recommended")
 	default:
@@ -77,13 +77,24 @@ func inCell(s *summary.Summary, c summary.Choice) string {
 	if c.Clairvoyant != nil && c.Best != nil {
 		b.WriteString("; " + prospect(c))
 	}
-	return b.String() + "."
+	return sentence(b.String(), s.Baseline)
+}
+
+// sentence begins with a capital unless it begins with the name of a policy.
+func sentence(text, policy string) string {
+	if text[0] >= 'a' && text[0] <= 'z' && !strings.HasPrefix(text, policy+" ") {
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return text + "."
 }
 
 func recommendation(s *summary.Summary, c summary.Choice) string {
 	switch {
 	case c.Keep && len(c.Candidates) == 1 && s.Baseline == c.Best.Policy:
 		return fmt.Sprintf("%s is the only candidate (%s)", s.Baseline, figure(c, c.Best))
+	case c.Keep && len(c.Ties)+1 == len(c.Candidates) && c.Weak:
+		return fmt.Sprintf("the replicates are too few to tell the policies apart; until there are more, keep %s (%s); best on average is %s (%s)",
+			s.Baseline, figure(c, named(c, s.Baseline)), c.Best.Policy, figure(c, c.Best))
 	case c.Keep && len(c.Ties)+1 == len(c.Candidates):
 		return fmt.Sprintf("the choice does not matter, no policy is measurably worse than another; keep %s (%s)", s.Baseline, figure(c, named(c, s.Baseline)))
 	case c.Keep && c.Best.Policy == s.Baseline:
@@ -144,6 +155,9 @@ func tied(c summary.Choice, mentioned string) string {
 		return ""
 	case c.Single:
 		return ", equal to " + list(others)
+	}
+	if c.Weak {
+		return ", not told apart by so few replicates from " + list(others)
 	}
 	return ", not told apart from " + list(others)
 }

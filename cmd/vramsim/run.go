@@ -168,6 +168,11 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 	case runErr != nil:
 		interrupted = runErr.Error()
 	}
+	if interrupted == "" {
+		if err := r.findBounds(ctx, out.jobs); err != nil {
+			return err
+		}
+	}
 	s := r.summarize(interrupted)
 	m.Status, m.Reasons = rundir.Status(s.Status), s.Reasons
 	m.FinishedAt = time.Now().UTC().Format(time.RFC3339)

@@ -41,10 +41,12 @@ type runner struct {
 	version string
 	// outcomes by cell, policy and replicate; nil where not done.
 	outcomes [][][]*outcome
+	// bounds by cell and metric, one value for each replicate; nil where there are none.
+	bounds []map[string][]float64
 }
 
 func newRunner(a *app, exp *experiment.Experiment, dir *rundir.Dir) *runner {
-	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version}
+	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version, bounds: make([]map[string][]float64, len(exp.Cells))}
 	for _, cell := range exp.Cells {
 		rows := make([][]*outcome, len(cell.Policies))
 		for p := range rows {
@@ -243,7 +245,7 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 		in.Notes = append(in.Notes, "quick: not for citing")
 	}
 	for c, cell := range r.exp.Cells {
-		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}}
+		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}, Bounds: r.bounds[c]}
 		for _, s := range cell.Set {
 			ci.Set[s.Path] = s.Value
 		}

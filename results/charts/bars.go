@@ -28,13 +28,19 @@ func (b Bar) label() string {
 	return b.Name
 }
 
-// Switches draws the model switches of each policy, fewest first.
-func Switches(head Head, bars []Bar) *Chart {
-	return ranking(head, bars, "model switches", 1)
+// Switches draws the model switches of each policy, fewest first, and a line at
+// bound, which no policy can beat; 0 for none.
+func Switches(head Head, bars []Bar, bound float64) *Chart {
+	return ranking(head, bars, "model switches", 1, bound)
 }
 
-// Latencies draws the mean latency of each policy in seconds, shortest first.
-func Latencies(head Head, bars []Bar) *Chart {
+// Loads draws the model loads of each policy like Switches.
+func Loads(head Head, bars []Bar, bound float64) *Chart {
+	return ranking(head, bars, "model loads", 1, bound)
+}
+
+// Latencies draws the mean latency of each policy in seconds like Switches.
+func Latencies(head Head, bars []Bar, bound float64) *Chart {
 	top := 0.0
 	for _, b := range bars {
 		if usable(b.Value) && !b.Invalid {
@@ -42,13 +48,16 @@ func Latencies(head Head, bars []Bar) *Chart {
 		}
 	}
 	unit, seconds := unitOf(top)
-	return ranking(head, bars, "mean latency ["+unit+"]", seconds)
+	return ranking(head, bars, "mean latency ["+unit+"]", seconds, bound)
 }
+
+// boundLine marks what no policy can beat.
+var boundLine = draw.LineStyle{Color: vermilion, Width: 1.3, Dashes: []vg.Length{5, 3}}
 
 const barRow = 23 * vg.Length(1)
 
 // ranking draws horizontal bars with intervals, values in multiples of unit.
-func ranking(head Head, bars []Bar, title string, unit float64) *Chart {
+func ranking(head Head, bars []Bar, title string, unit, bound float64) *Chart {
 	shown := make([]Bar, 0, len(bars))
 	top, interval := 0.0, false
 	for _, b := range bars {
@@ -76,8 +85,14 @@ func ranking(head Head, bars []Bar, title string, unit float64) *Chart {
 		notes = append(notes, "No intervals: nothing was replicated or nothing varied.")
 	}
 	legend := barLegend(shown, interval)
+	if bound /= unit; usable(bound) && bound > 0 {
+		top = max(top, bound)
+		legend = append(legend, entry{"bound: no policy can do better (" + short(bound) + ")", func(p pen, at box) {
+			p.line(boundLine, (at.left+at.right)/2, at.bottom, (at.left+at.right)/2, at.top)
+		}})
+	}
 	return sized(head, legend, notes, barRow*vg.Length(len(shown))+xAxisRoom+4, func(p pen, area box) {
-		drawRanking(p, area, shown, title, top)
+		drawRanking(p, area, shown, title, top, bound)
 	})
 }
 
@@ -116,7 +131,7 @@ func whisker(p pen, from, to, y vg.Length) {
 	p.line(s, to, y-3, to, y+3)
 }
 
-func drawRanking(p pen, area box, bars []Bar, title string, top float64) {
+func drawRanking(p pen, area box, bars []Bar, title string, top, bound float64) {
 	var gutter vg.Length
 	for _, b := range bars {
 		gutter = max(gutter, labelStyle.Width(clip(b.label(), labelStyle, 190)))
@@ -138,6 +153,9 @@ func drawRanking(p pen, area box, bars []Bar, title string, top float64) {
 			whisker(p, s.at(max(0, b.Low)), end, y)
 		}
 		p.write(end+6, y, leftMiddle(tickStyle), valueLabel(b))
+	}
+	if usable(bound) && bound > 0 {
+		p.line(boundLine, s.at(bound), inner.bottom, s.at(bound), inner.top)
 	}
 	p.line(thin(axisColor), inner.left, inner.bottom, inner.left, inner.top)
 }

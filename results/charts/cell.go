@@ -10,6 +10,7 @@ import (
 // Titles of the charts, by name.
 var titles = map[string]string{
 	"switches":  "How often each policy switches models",
+	"loads":     "How often each policy loads a model",
 	"latency":   "How long items take on average",
 	"ccdf":      "How long the slowest items take",
 	"breakdown": "Where device time goes",
@@ -46,22 +47,32 @@ func replicates(cell *summary.Cell) string {
 	return fmt.Sprintf("%d replicates", most)
 }
 
-// OfCell draws the named chart from the summary alone: "switches", "latency",
-// "breakdown" or "waits". ok is false for other names, whose data the summary
+// OfCell draws the named chart from the summary alone: "switches", "loads",
+// "latency", "breakdown" or "waits". ok is false for other names, whose data the summary
 // does not hold.
 func OfCell(name string, s *summary.Summary, cell *summary.Cell) (c *Chart, ok bool) {
 	head := HeadOf(name, s, cell, "")
 	switch name {
 	case "switches":
-		return Switches(head, bars(s, cell, "model_switches", "value")), true
+		return Switches(head, bars(s, cell, "model_switches", "value"), boundOf(cell, "model_switches")), true
+	case "loads":
+		return Loads(head, bars(s, cell, "model_loads", "value"), boundOf(cell, "model_loads")), true
 	case "latency":
-		return Latencies(head, bars(s, cell, "item_latency_seconds", "mean")), true
+		return Latencies(head, bars(s, cell, "item_latency_seconds", "mean"), boundOf(cell, "item_latency_seconds.mean")), true
 	case "breakdown":
 		return Breakdown(head, shares(cell)), true
 	case "waits":
 		return Waits(head, waits(cell)), true
 	}
 	return nil, false
+}
+
+// boundOf returns what no policy of the cell can beat, 0 if that is not known.
+func boundOf(cell *summary.Cell, figure string) float64 {
+	if b, ok := cell.Bounds[figure]; ok && b.Value.Known() {
+		return float64(b.Value)
+	}
+	return 0
 }
 
 func bars(s *summary.Summary, cell *summary.Cell, metric, statistic string) (list []Bar) {

@@ -8,7 +8,7 @@ import (
 )
 
 func cellInput(replicates int) *summary.Summary {
-	in := summary.Input{Name: "video", Baseline: "seed", Replicates: replicates, Cells: []summary.CellInput{{ID: "a", Set: map[string]string{"hardware.gpus[0].memory": "8GB"}}}}
+	in := summary.Input{Name: "video", Baseline: "seed", Replicates: replicates, Cells: []summary.CellInput{{ID: "a", Bounds: map[string][]float64{"item_latency_seconds.mean": {4, 6}}, Set: map[string]string{"hardware.gpus[0].memory": "8GB"}}}}
 	for i, name := range []string{"seed", "sticky", "belady", "fifo"} {
 		p := summary.PolicyInput{Policy: name, Clairvoyant: name == "belady"}
 		if name == "fifo" {
@@ -30,7 +30,7 @@ func TestChartsOfACell(t *testing.T) {
 	s := cellInput(3)
 	for name, want := range map[string][]string{
 		"switches":  {">How often each policy switches models<", ">video · gpus[0].memory = 8GB · 3 replicates<", ">seed<", ">belady (clairvoyant)<", ">101 ± 2.5<", ">INVALID<"},
-		"latency":   {">11 ± 2.5<", ">INVALID<", ">mean latency [s]<"},
+		"latency":   {">11 ± 2.5<", ">INVALID<", ">mean latency [s]<", ">bound: no policy can do better (5)<"},
 		"breakdown": {">50<", ">25<"},
 		"waits":     {">whisper<", ">qwen3<", ">sticky<"},
 	} {

@@ -56,6 +56,7 @@ type Info struct{ Name, What string }
 func All() []Info {
 	return []Info{
 		{"switches", "model switches of each policy with 95 % intervals"},
+		{"loads", "model loads of each policy with 95 % intervals"},
 		{"latency", "mean latency of each policy with 95 % intervals"},
 		{"ccdf", "share of items slower than a time, both axes logarithmic"},
 		{"breakdown", "share of device time spent running, loading and idle"},

@@ -51,8 +51,9 @@ func samples() map[string]*Chart {
 	device, end := sampleDevice("gpu0", 5, 24)
 	crowded, _ := sampleDevice("gpu1", 40, 24)
 	return map[string]*Chart{
-		"switches":  Switches(head, sampleBars()),
-		"latency":   Latencies(head, sampleBars()),
+		"switches":  Switches(head, sampleBars(), 0),
+		"loads":     Loads(head, sampleBars(), 2),
+		"latency":   Latencies(head, sampleBars(), 0),
 		"ccdf":      CCDF(head, sampleCurves(300)),
 		"breakdown": Breakdown(head, sampleShares()),
 		"waits":     Waits(head, sampleWaits(5)),
@@ -117,8 +118,9 @@ func TestSameChartSameBytes(t *testing.T) {
 
 func TestBarsAreSortedAndLabelled(t *testing.T) {
 	text := svg(t, Switches(head, []Bar{{Name: "many", Value: 1234, Low: 1200, High: 1268}, {Name: "oracle", Value: 3, Low: 3, High: 3, Clairvoyant: true},
-		{Name: "broken", Invalid: true, Value: math.NaN()}, {Name: "few", Value: 41.25, Low: 40, High: 42.5, Baseline: true}}))
+		{Name: "broken", Invalid: true, Value: math.NaN()}, {Name: "few", Value: 41.25, Low: 40, High: 42.5, Baseline: true}}, 2.5))
 	order := []string{">oracle (clairvoyant)<", ">3<", ">few<", ">41.2 ± 1.2<", ">many<", ">1,234 ± 34<", ">broken<", ">INVALID<"}
+	contains(t, text, ">bound: no policy can do better (2.5)<")
 	for i, label := range order {
 		at := strings.Index(text, label)
 		if at < 0 || i > 0 && at < strings.Index(text, order[i-1]) {
@@ -131,9 +133,9 @@ func TestNoData(t *testing.T) {
 	nan := math.NaN()
 	device := Device{Name: "gpu0", Spans: []Span{{"m", nan, 2, Running}, {"m", 3, 3, Running}}}
 	for name, c := range map[string]*Chart{
-		"switches: nothing":      Switches(head, nil),
-		"switches: NaN":          Switches(head, []Bar{{Name: "a", Value: nan}}),
-		"switches: only invalid": Switches(head, []Bar{{Name: "a", Invalid: true}}),
+		"switches: nothing":      Switches(head, nil, 0),
+		"switches: NaN":          Switches(head, []Bar{{Name: "a", Value: nan}}, 0),
+		"switches: only invalid": Switches(head, []Bar{{Name: "a", Invalid: true}}, 0),
 		"ccdf: nothing":          CCDF(head, nil),
 		"ccdf: zeros":            CCDF(head, []Curve{{Name: "a", Points: []Point{{0, 1}, {0, 0}, {nan, 1}, {math.Inf(1), 0.5}}}}),
 		"breakdown: zeros":       Breakdown(head, []Share{{Name: "a"}}),
@@ -153,7 +155,7 @@ func TestNoData(t *testing.T) {
 }
 
 func TestZeroSwitchesAreData(t *testing.T) {
-	contains(t, svg(t, Switches(head, []Bar{{Name: "a"}, {Name: "b"}})), ">a<", ">b<", ">0<")
+	contains(t, svg(t, Switches(head, []Bar{{Name: "a"}, {Name: "b"}}, 0)), ">a<", ">b<", ">0<")
 }
 
 func TestOnePoint(t *testing.T) {
@@ -185,7 +187,7 @@ func TestAnyData(t *testing.T) {
 			device.Spans = append(device.Spans, Span{name, a, b, State(i % 4)})
 			device.Reserved = append(device.Reserved, Step{a, b})
 		}
-		for _, c := range []*Chart{Switches(head, bars), Latencies(head, bars), CCDF(head, []Curve{{Name: "x", Points: points}}), Breakdown(head, shares),
+		for _, c := range []*Chart{Switches(head, bars, 0), Latencies(head, bars, 0), CCDF(head, []Curve{{Name: "x", Points: points}}), Breakdown(head, shares),
 			Waits(head, waits), Residency(head, []Device{device}, rapid.Float64Range(0, 10).Draw(t, "from"), rapid.Float64Range(0, 100).Draw(t, "to"))} {
 			if text := svg(t, c); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 				t.Fatalf("coordinates that are no numbers in %s", text)
@@ -278,7 +280,7 @@ func TestHostileNames(t *testing.T) {
 	evil := "</text><script>alert(1)</script>\x1b[31m\x00\u202e\"'&" + strings.Repeat("long", 100)
 	h := Head{Title: evil, Subtitle: evil}
 	device := Device{Name: evil, Spans: []Span{{evil, 0, 5, Running}}}
-	for _, c := range []*Chart{Switches(h, []Bar{{Name: evil, Value: 3}}), CCDF(h, []Curve{{Name: evil, Points: []Point{{1, 1}, {2, 0.5}}}}),
+	for _, c := range []*Chart{Switches(h, []Bar{{Name: evil, Value: 3}}, 0), CCDF(h, []Curve{{Name: evil, Points: []Point{{1, 1}, {2, 0.5}}}}),
 		Breakdown(h, []Share{{Name: evil, Running: 1}}), Waits(h, []Wait{{evil, evil, 1, 2, false}}), Residency(h, []Device{device}, 0, 10)} {
 		if text := svg(t, c); strings.Contains(text, "<script") || strings.ContainsAny(text, "\x1b\x00\u202e") || !strings.Contains(text, "&lt;script") {
 			t.Errorf("raw text in the SVG:\n%.300s", text)

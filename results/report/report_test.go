@@ -54,7 +54,7 @@ func input(names ...string) Input {
 	for i, n := range names {
 		bars = append(bars, charts.Bar{Name: n, Value: float64(300 - i), Low: float64(290 - i), High: float64(310 - i), Baseline: i == 0})
 	}
-	if err := charts.Switches(charts.Head{Title: "Model switches", Subtitle: "gpus[0].memory = 8GB"}, bars).Write(&svg, charts.SVG); err != nil {
+	if err := charts.Switches(charts.Head{Title: "Model switches", Subtitle: "gpus[0].memory = 8GB"}, bars, 0).Write(&svg, charts.SVG); err != nil {
 		panic(err)
 	}
 	return Input{Summary: s, Figures: []Figure{{Name: "switches", Cell: "a1", Title: "Model switches of each policy", Format: charts.SVG, Data: svg.Bytes(), Path: "charts/a1 switches.svg"}},

@@ -71,6 +71,9 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	g.figures(Column{Title: "max bypass", Right: true, Rank: 5}, policies, "max_bypass", "value", false)
 	g.add(Column{Title: "latency vs " + s.Baseline}, policies, func(p *summary.Policy) string { return against(s, p) })
 	g.Notes = notes(policies)
+	if text := bounds(choice.Cell); text != "" && !g.Blank {
+		g.Notes = append(g.Notes, text)
+	}
 	return g
 }
 
@@ -164,6 +167,29 @@ func Percent(change float64) string {
 		return "−" + text + "%"
 	}
 	return "+" + text + "%"
+}
+
+// bounds says what no policy of the cell can beat.
+func bounds(cell *summary.Cell) string {
+	var parts []string
+	for _, b := range [...]struct{ figure, what string }{{"item_latency_seconds.mean", "mean latency"}, {"makespan_seconds", "makespan"},
+		{"model_loads", "loads"}, {"model_switches", "switches"}} {
+		bound, ok := cell.Bounds[b.figure]
+		v := float64(bound.Value)
+		if !ok || !bound.Value.Known() || v <= 0 {
+			continue
+		}
+		if b.what == "mean latency" || b.what == "makespan" {
+			unit, seconds := TimeUnit(v)
+			parts = append(parts, fmt.Sprintf("%s %s %s", b.what, short(v/seconds), unit))
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%s %s", b.what, short(v)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Bounds, which no policy that finishes everything can beat: " + strings.Join(parts, ", ") + "."
 }
 
 // notes says once what holds of several policies.

@@ -77,6 +77,9 @@ func inCell(s *summary.Summary, c summary.Choice) string {
 	if c.Clairvoyant != nil && c.Best != nil {
 		b.WriteString("; " + prospect(c))
 	}
+	if c.Best != nil {
+		b.WriteString(distance(c))
+	}
 	return sentence(b.String(), s.Baseline)
 }
 
@@ -160,6 +163,24 @@ func tied(c summary.Choice, mentioned string) string {
 		return ", not told apart by so few replicates from " + list(others)
 	}
 	return ", not told apart from " + list(others)
+}
+
+// distance says how far the best is from what no policy can beat.
+func distance(c summary.Choice) string {
+	figure := c.Objective.Metric
+	if c.Objective.Statistic != "value" {
+		figure += "." + c.Objective.Statistic
+	}
+	bound, ok := c.Cell.Bounds[figure]
+	best := c.Value(c.Best).Value
+	if !ok || !bound.Value.Known() || bound.Value <= 0 || best < bound.Value {
+		return ""
+	}
+	unit, seconds := TimeUnit(float64(bound.Value))
+	if change := Percent(float64(best/bound.Value) - 1); change != "±0%" {
+		return fmt.Sprintf("; %s is %s above the bound of %s %s", c.Best.Policy, strings.TrimPrefix(change, "+"), short(float64(bound.Value)/seconds), unit)
+	}
+	return fmt.Sprintf("; %s is within 0.1 %% of the bound", c.Best.Policy)
 }
 
 // prospect says how much a policy that knows the future would still gain.

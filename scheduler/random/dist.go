@@ -287,6 +287,19 @@ func (m mixture) Mean() float64 {
 	return mean
 }
 
+// Least returns the least value that can be drawn from d.
+func Least(d Dist) float64 {
+	m, ok := d.(mixture)
+	if !ok {
+		return d.Quantile(1.0 / (1 << 53)) // the smallest uniform there is
+	}
+	least := math.Inf(1)
+	for _, p := range m.parts {
+		least = min(least, Least(p.Dist))
+	}
+	return least
+}
+
 type empirical struct {
 	values []float64 // sorted
 	mean   float64

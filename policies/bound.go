@@ -195,7 +195,7 @@ func (c *LeastCost) least(it *BoundItem, others int64) leastTimes {
 	case it.Service >= 0:
 		work, added = 0, it.Service
 	case c.Drawn:
-		work, added = 0, scheduler.BatchCost{PerItem: c.Item}.Time(1, it.Work)
+		work, added = 0, (&scheduler.BatchCost{PerItem: c.Item}).Time(1, it.Work)
 	}
 	sizes := []int{1, max(1, c.Batch.Max)}
 	for n := 2; n <= len(c.Batch.Times)+1 && n < c.Batch.Max; n++ {

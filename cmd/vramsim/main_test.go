@@ -264,3 +264,35 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestShards: three parts of a sweep, brought together, are the sweep.
+func TestShards(t *testing.T) {
+	out := t.TempDir()
+	file := filepath.Join(template(t), small)
+	args := []string{"sweep", file, "--quick", "--policy", "seed", "--policy", "fifo", "--format", "json", "-q", "-o"}
+	code, whole, stderr := vramsim(t, append(args, filepath.Join(out, "whole"))...)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	merge := []string{"sweep", "--format", "json", "-q"}
+	for _, part := range []string{"1/3", "2/3", "3/3"} {
+		folder := filepath.Join(out, part[:1])
+		code, stdout, stderr := vramsim(t, append(args, folder, "--shard", part)...)
+		if code != 0 || !strings.Contains(stdout, `"INCOMPLETE"`) || !strings.Contains(stdout, "12 of 18 simulations are missing") {
+			t.Fatalf("shard %s: exit %d: %s", part, code, stderr)
+		}
+		merge = append(merge, "--resume", filepath.Join(folder, "video-pipeline", "latest"))
+	}
+	code, merged, stderr := vramsim(t, merge...)
+	if code != 0 || merged != whole {
+		t.Errorf("merged: exit %d: %s; the summaries are equal: %v", code, stderr, merged == whole)
+	}
+	for _, bad := range [][]string{{"--shard", "0/3"}, {"--shard", "4/3"}, {"--shard", "x"}} {
+		if code, _, _ := vramsim(t, append([]string{"sweep", file, "--dry-run"}, bad...)...); code != exitUsage {
+			t.Errorf("%v: exit %d", bad, code)
+		}
+	}
+	if code, _, stderr := vramsim(t, append(merge, "--seed", "3")...); code != exitUsage || !strings.Contains(stderr, "--seed does not go with --resume") {
+		t.Errorf("another seed: exit %d: %s", code, stderr)
+	}
+}

@@ -110,6 +110,7 @@ type outputFlags struct {
 	out    string
 	format string
 	dryRun bool
+	shard  shard // sweep only
 }
 
 var tableFormats = []string{"table", "md", "json", "csv", "benchfmt"}

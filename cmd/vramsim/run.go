@@ -29,7 +29,7 @@ Without FILE it takes ./experiment.yaml if there is one, else the built-in
 experiment: the video pipeline of five models on 16, 12 and 8 GB.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd, args, &in, &out, "")
+			return a.run(cmd, args, &in, &out, nil)
 		},
 	}
 	in.add(cmd)
@@ -40,35 +40,58 @@ experiment: the video pipeline of five models on 16, 12 and 8 GB.`,
 func newSweep(a *app) *cobra.Command {
 	var in experimentFlags
 	var out outputFlags
-	var resume string
+	var resume []string
+	var part string
 	cmd := &cobra.Command{
 		Use:   "sweep FILE | sweep --resume RUN",
 		Short: "the same for many cells; --resume goes on with an interrupted run directory",
+		Long: `Simulate the cells of a sweep. An interrupted one goes on with --resume RUN, as
+it was: what is finished is not run again.
+
+--shard i/n runs every n-th simulation, for n machines that each have the file.
+Their run directories, brought together, are one run with
+
+    vramsim sweep --resume RUN1 --resume RUN2 ...
+
+which takes over into RUN1 what the others finished, runs what is missing and
+compares.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if resume != "" && len(args) == 0 || resume == "" && len(args) == 1 {
+			if (len(resume) > 0) != (len(args) == 1) && len(args) < 2 {
 				return nil
 			}
 			return &exitError{code: exitUsage, err: errors.New("sweep needs an experiment file, or --resume and a run directory"), hint: cmd.UseLine()}
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if out.shard, err = parseShard(part); err != nil {
+				return err
+			}
+			if len(resume) > 0 {
+				for _, flag := range []string{"set", "policy", "seed", "replicates", "quick", "out"} {
+					if cmd.Flags().Changed(flag) {
+						return usagef("--%s does not go with --resume: a run goes on as it was begun", flag)
+					}
+				}
+			}
 			return a.run(cmd, args, &in, &out, resume)
 		},
 	}
 	in.add(cmd)
 	out.add(cmd)
-	cmd.Flags().StringVar(&resume, "resume", "", "go on with this run `directory`: nothing is run twice")
+	cmd.Flags().StringArrayVar(&resume, "resume", nil, "go on with this run `directory`: nothing is run twice (repeatable: takes over the others)")
+	cmd.Flags().StringVar(&part, "shard", "", "run only the `i/n`-th part of the simulations, like 2/4")
 	return cmd
 }
 
 // run is both verbs.
-func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *outputFlags, resume string) error {
+func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *outputFlags, resume []string) error {
 	if err := out.validate(); err != nil {
 		return err
 	}
 	var dir *rundir.Dir
 	var err error
-	if resume != "" {
-		if dir, err = rundir.Open(resume); err != nil {
+	if len(resume) > 0 {
+		if dir, err = rundir.Open(resume[0]); err != nil {
 			return err
 		}
 		release, err := a.claim(dir)
@@ -106,7 +129,11 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		defer release()
 	}
 	r := newRunner(a, exp, dir)
-	if resume != "" {
+	r.shard = out.shard
+	if len(resume) > 0 {
+		if err := r.takeOver(resume[1:]); err != nil {
+			return err
+		}
 		done, err := r.resume()
 		if err != nil {
 			return err
@@ -167,6 +194,8 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 		interrupted = "interrupted"
 	case runErr != nil:
 		interrupted = runErr.Error()
+	case out.shard.partial() && !r.complete():
+		interrupted = out.shard.String()
 	}
 	if interrupted == "" {
 		if err := r.findBounds(ctx, out.jobs); err != nil {
@@ -200,6 +229,10 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 	}
 	if runErr != nil {
 		return runErr
+	}
+	if interrupted != "" { // a shard is done when its part is
+		a.infof("%s is done; vramsim sweep --resume %s --resume OTHER ... brings the shards together", out.shard, r.dir.Path)
+		return nil
 	}
 	return r.verdict(s)
 }

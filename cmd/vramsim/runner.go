@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -39,6 +40,7 @@ type runner struct {
 	exp     *experiment.Experiment
 	dir     *rundir.Dir
 	version string
+	shard   shard // what it runs of it
 	// outcomes by cell, policy and replicate; nil where not done.
 	outcomes [][][]*outcome
 	// bounds by cell and metric, one value for each replicate; nil where there are none.
@@ -118,8 +120,8 @@ func isJSON(err error) bool {
 // error that is not one of a single simulation.
 func (r *runner) run(ctx context.Context, jobs int) error {
 	var todo []unit
-	for _, u := range r.units() {
-		if r.outcomes[u.cell][u.policy][u.replicate] == nil {
+	for i, u := range r.units() {
+		if r.outcomes[u.cell][u.policy][u.replicate] == nil && r.shard.has(i) {
 			todo = append(todo, u)
 		}
 	}
@@ -149,6 +151,11 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 	close(queue)
 	workers.Wait()
 	return context.Cause(ctx)
+}
+
+// complete reports whether every simulation is done.
+func (r *runner) complete() bool {
+	return !slices.ContainsFunc(r.units(), func(u unit) bool { return r.outcomes[u.cell][u.policy][u.replicate] == nil })
 }
 
 // simulate carries out one unit and leaves its folder complete or absent.

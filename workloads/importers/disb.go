@@ -42,7 +42,7 @@ type disbTask struct {
 }
 
 const (
-	maxDISB      = 64 << 20 // bytes of a file
+	maxDISB      = 64 << 20  // bytes of a file
 	maxDISBItems = 1_000_000 // that its loads may come to
 )
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/workloads"
 )
@@ -23,6 +24,26 @@ const (
 	exitInterrupted = 130
 )
 
+// exits lists the codes that the command ends with, for the manual and the help.
+func exits() []struct {
+	code  int
+	means string
+} {
+	return []struct {
+		code  int
+		means string
+	}{
+		{exitOK, "done, and the thresholds hold"},
+		{exitInternal, "internal error"},
+		{exitUsage, "error of usage, configuration, input or output"},
+		{exitThreshold, "a threshold failed"},
+		{exitInvariant, "an invariant broken, a replay that differs, a corrupt log"},
+		{exitInvalid, "the run is INVALID: its baseline somewhere, or every policy of a cell"},
+		{exitHardware, "needed hardware, driver or library is missing"},
+		{exitInterrupted, "interrupted; partial results are saved"},
+	}
+}
+
 // exitError carries the exit code of an error and a hint for who reads it.
 type exitError struct {
 	code int
@@ -35,6 +56,15 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// unknown is the error for a name that is none of those there are.
+func unknown(what, name string, names []string) error {
+	err := usagef("there is no %s %q; it is one of %s", what, name, strings.Join(names, ", "))
+	if near := policies.Nearest(name, names); near != "" {
+		return withHint(err, fmt.Sprintf("did you mean %s?", near))
+	}
+	return err
 }
 
 func withHint(err error, hint string) error {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,13 +19,28 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-var exportFormats = []string{"perfetto", "csv", "jsonl", "benchfmt"}
+// exportFormats are what a run can be exported to.
+func exportFormats() []struct{ name, what string } {
+	return []struct{ name, what string }{
+		{"perfetto", "trace for ui.perfetto.dev: loads, batches, queues, memory"},
+		{"csv", "a row for each item"},
+		{"jsonl", "every event of the log, exactly"},
+		{"benchfmt", "all results in Go's benchmark format, for benchstat"},
+	}
+}
+
+func exportNames() (names []string) {
+	for _, f := range exportFormats() {
+		names = append(names, f.name)
+	}
+	return names
+}
 
 func newExport(a *app) *cobra.Command {
 	var to, out, cell, policy string
 	var replicate int
 	cmd := &cobra.Command{
-		Use:   "export RUN --to " + strings.Join(exportFormats, "|"),
+		Use:   "export RUN --to " + strings.Join(exportNames(), "|"),
 		Short: "a run for other tools",
 		Long: `Export a run: perfetto (a trace for ui.perfetto.dev), csv (a row for each
 item), jsonl (every event of the log) of one policy's replicate; benchfmt (all
@@ -44,7 +62,7 @@ results in Go's benchmark format, for benchstat).`,
 			return rundir.WriteFile(out, data)
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "`format`: "+strings.Join(exportFormats, ", "))
+	cmd.Flags().StringVar(&to, "to", "", "`format`: "+strings.Join(exportNames(), ", "))
 	cmd.Flags().StringVarP(&out, "output", "o", "", "`file` to write; standard output if left out")
 	cmd.Flags().StringVar(&cell, "cell", "", "`id` of the cell; the first if left out")
 	cmd.Flags().StringVar(&policy, "policy", "", "`name` of the policy; the chosen one if left out")
@@ -53,20 +71,19 @@ results in Go's benchmark format, for benchstat).`,
 }
 
 func exportRun(w io.Writer, dir *rundir.Dir, s *summary.Summary, to, cellID, policy string, replicate int) error {
-	if to == "benchfmt" {
+	switch {
+	case to == "":
+		return usagef("export needs --to: one of %s", strings.Join(exportNames(), ", "))
+	case !slices.Contains(exportNames(), to):
+		return unknown("export format", to, exportNames())
+	case to == "benchfmt":
 		return s.WriteBench(w)
 	}
-	cell := &s.Cells[0]
-	if cellID != "" {
-		var ok bool
-		if cell, ok = s.CellByID(cellID); !ok {
-			return usagef("the run has no cell %q", cellID)
-		}
+	cell, policy, err := choose(s, cellID, policy)
+	if err != nil {
+		return err
 	}
-	if policy == "" {
-		policy = chosen(s, cell)
-	}
-	r, err := eventlog.Open(dir.Join(filepath.Join(rundir.Replicate(cell.ID, policy, replicate), "events.log")))
+	r, err := openLog(dir, cell, policy, replicate)
 	if err != nil {
 		return err
 	}
@@ -84,7 +101,44 @@ func exportRun(w io.Writer, dir *rundir.Dir, s *summary.Summary, to, cellID, pol
 	case "csv":
 		return export.Items(w, cfg[0], r.Names(), eventsOf(r))
 	}
-	return usagef("--to %q: it is one of %s", to, strings.Join(exportFormats, ", "))
+	panic("bug: no such export")
+}
+
+// choose finds the cell and the policy that flags name; left out, they are the
+// first cell and the policy that the verdict chooses there.
+func choose(s *summary.Summary, cellID, policy string) (*summary.Cell, string, error) {
+	cell := &s.Cells[0]
+	if cellID != "" {
+		var ok bool
+		if cell, ok = s.CellByID(cellID); !ok {
+			var ids []string
+			for i := range s.Cells {
+				ids = append(ids, s.Cells[i].ID)
+			}
+			return nil, "", unknown("cell", cellID, ids)
+		}
+	}
+	if policy == "" {
+		return cell, chosen(s, cell), nil
+	}
+	if _, ok := cell.Named(policy); !ok {
+		var names []string
+		for i := range cell.Policies {
+			names = append(names, cell.Policies[i].Policy)
+		}
+		return nil, "", unknown("policy", policy, names)
+	}
+	return cell, policy, nil
+}
+
+// openLog opens the log of one replicate of a run.
+func openLog(dir *rundir.Dir, cell *summary.Cell, policy string, replicate int) (*eventlog.Reader, error) {
+	r, err := eventlog.Open(dir.Join(filepath.Join(rundir.Replicate(cell.ID, policy, replicate), "events.log")))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, withHint(fmt.Errorf("there is no event log of policy %s, replicate %d, in cell %s", policy, replicate, cell.ID),
+			"replicates count from 0; output: {events: none} keeps no logs")
+	}
+	return r, err
 }
 
 // eventsOf iterates over a log.

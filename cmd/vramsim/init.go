@@ -63,7 +63,7 @@ func (a *app) writeTemplates(dir, only string, names []string) error {
 		a.infof("run one: vramsim run FILE; those of recorded workloads say in their first lines where the traces come from and what to type")
 	}
 	if !found {
-		return usagef("there is no template %q; it is one of %s", only, strings.Join(names, ", "))
+		return unknown("template", only, names)
 	}
 	return nil
 }

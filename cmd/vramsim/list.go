@@ -11,6 +11,7 @@ import (
 	"github.com/vramsim/vramsim/results/charts"
 	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/sim/experiment"
+	"github.com/vramsim/vramsim/workloads/importers"
 )
 
 // listed is one thing that "vramsim list" prints, with its columns.
@@ -36,7 +37,7 @@ func newList(a *app) *cobra.Command {
 					return a.printList(l)
 				}
 			}
-			return usagef("there is no list of %q; it is one of %s", args[0], strings.Join(names, ", "))
+			return unknown("list", args[0], names)
 		},
 	}
 }
@@ -54,6 +55,12 @@ func (a *app) printList(l listed) error {
 func lists() []listed {
 	return []listed{
 		{name: "policies", head: []string{"NAME", "KIND", "DECLARES", "WHAT IT DOES"}, rows: listPolicies},
+		{name: "workloads", head: []string{"SECTION", "NAME", "WHAT IT DOES"}, rows: func() (rows [][]string) {
+			for _, k := range experiment.WorkloadKinds() {
+				rows = append(rows, []string{k.Section, k.Name, k.About})
+			}
+			return rows
+		}},
 		{name: "metrics", head: []string{"NAME", "UNIT", "KIND", "FORMULA"}, rows: listMetrics},
 		{name: "charts", head: []string{"NAME", "SHOWS"}, rows: func() (rows [][]string) {
 			for _, c := range charts.All() {
@@ -61,13 +68,7 @@ func lists() []listed {
 			}
 			return rows
 		}},
-		{name: "formats", head: []string{"NAME", "DIRECTION"}, rows: func() (rows [][]string) {
-			rows = append(rows, []string{"native trace (JSON Lines, .gz, .zst)", "read and written"})
-			for _, f := range exportFormats {
-				rows = append(rows, []string{f, "export"})
-			}
-			return rows
-		}},
+		{name: "formats", head: []string{"NAME", "FOR", "WHAT IT IS", "ORIGINAL", "LICENCE OF THE ORIGINAL"}, rows: listFormats},
 		{name: "templates", head: []string{"NAME", "QUESTION"}, rows: func() (rows [][]string) {
 			for _, t := range experiment.Templates() {
 				rows = append(rows, []string{t.Name, t.About})
@@ -80,6 +81,23 @@ func lists() []listed {
 func listPolicies() (rows [][]string) {
 	for _, e := range policies.Builtin().List() {
 		rows = append(rows, []string{e.Name, fmt.Sprint(e.Kind), e.Contracts, e.Doc})
+	}
+	return rows
+}
+
+func listFormats() [][]string {
+	rows := [][]string{{"native", "run, check, gen", "trace in JSON Lines (.gz, .zst)", "", ""}}
+	for _, f := range importers.Formats() {
+		rows = append(rows, []string{f.Name, "run, import", f.Input, f.Origin, f.Licence})
+	}
+	for _, p := range importers.Presets() {
+		rows = append(rows, []string{p, "run, import", "csv with the columns of " + p, "", ""})
+	}
+	for _, f := range exportFormats() {
+		rows = append(rows, []string{f.name, "export", f.what, "", ""})
+	}
+	for _, f := range tableFormats {
+		rows = append(rows, []string{f, "run, compare", "--format " + f, "", ""})
 	}
 	return rows
 }

@@ -72,7 +72,7 @@ func chartNames() []string {
 
 func (a *app) plot(dir *rundir.Dir, s *summary.Summary, name, cellID, policy, out string) error {
 	if !slices.Contains(chartNames(), name) {
-		return usagef("there is no chart %q; it is one of %s", name, strings.Join(chartNames(), ", "))
+		return unknown("chart", name, chartNames())
 	}
 	if out == "" {
 		out = name + ".svg"
@@ -81,12 +81,9 @@ func (a *app) plot(dir *rundir.Dir, s *summary.Summary, name, cellID, policy, ou
 	if err != nil {
 		return err
 	}
-	cell := &s.Cells[0]
-	if cellID != "" {
-		var ok bool
-		if cell, ok = s.CellByID(cellID); !ok {
-			return usagef("the run has no cell %q", cellID)
-		}
+	cell, _, err := choose(s, cellID, policy)
+	if err != nil {
+		return err
 	}
 	c, err := chartOf(dir, s, cell, name, policy)
 	if err != nil {
@@ -207,9 +204,6 @@ func chartOf(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name, poli
 	}
 	if policy == "" {
 		policy = chosen(s, cell)
-	}
-	if _, ok := cell.Named(policy); !ok {
-		return nil, usagef("cell %s has no policy %q", cell.ID, policy)
 	}
 	r, err := firstResult(dir, cell.ID, policy)
 	if err != nil {

@@ -45,7 +45,10 @@ that cannot hold all of them, and says which policy to use: model switches,
 latency, fairness and distance from the bound, with honest statistics.
 
 Start with "vramsim run": it compares the built-in policies on the built-in
-experiment. "vramsim init" writes the templates to change.`,
+experiment. "vramsim init" writes the templates to change.
+
+Results go to standard output, messages to standard error. Exit codes:
+` + exitTable(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -64,8 +67,17 @@ experiment. "vramsim init" writes the templates to change.`,
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more messages")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours (also NO_COLOR)")
 	root.AddCommand(newRun(a), newSweep(a), newCompare(a), newReport(a), newPlot(a), newGen(a),
-		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newTrace(a), newVersion(a))
+		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newTrace(a), newMan(a), newVersion(a))
 	return root
+}
+
+// exitTable is the list of exit codes as the help shows it.
+func exitTable() string {
+	var b strings.Builder
+	for _, e := range exits() {
+		fmt.Fprintf(&b, "\n    %3d  %s", e.code, e.means)
+	}
+	return b.String()
 }
 
 func unknownVerb(cmd *cobra.Command, verb string) error {
@@ -133,7 +145,7 @@ func checkFormat(format string) error {
 			return nil
 		}
 	}
-	return usagef("--format %q: it is one of %s", format, strings.Join(tableFormats, ", "))
+	return unknown("format", format, tableFormats)
 }
 
 func (f *outputFlags) validate() error {

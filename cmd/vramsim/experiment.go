@@ -44,11 +44,13 @@ func (a *app) open(args []string, opts experiment.Options) (*experiment.Experime
 	const usual = "experiment.yaml"
 	switch {
 	case len(args) == 0:
-		if _, err := os.Stat(usual); err == nil {
+		if data, err := os.ReadFile(usual); err == nil {
 			a.infof("experiment: ./%s", usual)
+			a.given = data
 			return experiment.Load(usual, set, opts)
 		}
 		t := experiment.Templates()[0]
+		a.given = t.Files[0].Data
 		a.infof("experiment: the built-in %s (vramsim init writes it as a file)", t.Name)
 		return experiment.Parse(t.Files[0].Name, ".", t.Files[0].Data, set, opts)
 	case args[0] == "-":
@@ -56,6 +58,7 @@ func (a *app) open(args []string, opts experiment.Options) (*experiment.Experime
 		if err != nil {
 			return nil, err
 		}
+		a.given = data
 		return experiment.Parse("<stdin>", ".", data, set, opts)
 	}
 	return experiment.Load(args[0], set, opts)

@@ -19,6 +19,7 @@ type app struct {
 	quiet          bool
 	verbose        bool
 	noColor        bool
+	given          []byte // the experiment as it was given, unless it is a file
 }
 
 // infof prints a message unless --quiet.
@@ -64,7 +65,7 @@ Results go to standard output, messages to standard error. Exit codes:
 	})
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no messages, only results")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more messages")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "a message for each simulation")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours (also NO_COLOR)")
 	root.AddCommand(newRun(a), newSweep(a), newCompare(a), newReport(a), newPlot(a), newGen(a),
 		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newTrace(a), newMan(a), newVersion(a))

@@ -112,6 +112,9 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		}
 		exp.Quick = exp.Quick || m.NotForCiting
 	}
+	if exp.Output.Events == "parquet" {
+		return usagef("output.events: this build writes no parquet; there are none, log and jsonl")
+	}
 	warnings := a.announce(exp)
 	if out.dryRun {
 		return a.describe(exp)
@@ -119,7 +122,7 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 	started := time.Now()
 	manifest := newManifest(a, exp, warnings, started)
 	if dir == nil {
-		if dir, err = createDir(exp, out.out, args, manifest, started); err != nil {
+		if dir, err = a.createDir(exp, out.out, args, manifest, started); err != nil {
 			return err
 		}
 		release, err := a.claim(dir)
@@ -153,18 +156,18 @@ func (a *app) claim(dir *rundir.Dir) (release func() error, err error) {
 }
 
 // createDir makes the run directory with what is known before the run.
-func createDir(exp *experiment.Experiment, out string, args []string, m *rundir.Manifest, at time.Time) (*rundir.Dir, error) {
+func (a *app) createDir(exp *experiment.Experiment, out string, args []string, m *rundir.Manifest, at time.Time) (*rundir.Dir, error) {
 	dir, err := rundir.Create(out, exp.Name, m.RunID[:8], at)
 	if err != nil {
 		return nil, withHint(err, "--out names the folder that run directories are made in")
 	}
-	if len(args) == 1 && args[0] != "-" {
-		if data, err := os.ReadFile(args[0]); err == nil {
-			if err := dir.Write("experiment.yaml", data); err != nil {
-				return nil, err
-			}
+	given := a.given
+	if given == nil {
+		if given, err = os.ReadFile(args[0]); err != nil {
+			return nil, err
 		}
-	} else if err := dir.Write("experiment.yaml", exp.Resolved()); err != nil {
+	}
+	if err := dir.Write("experiment.yaml", given); err != nil {
 		return nil, err
 	}
 	if err := dir.Write("resolved.yaml", exp.Resolved()); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/results/metrics"
@@ -134,10 +135,12 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 	for range min(jobs, len(todo)) {
 		workers.Go(func() {
 			for u := range queue {
+				began := time.Now()
 				if err := r.simulate(ctx, u); err != nil {
 					cancel(err)
 					continue
 				}
+				r.tell(u, time.Since(began))
 				bar.done()
 			}
 		})
@@ -151,6 +154,16 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 	close(queue)
 	workers.Wait()
 	return context.Cause(ctx)
+}
+
+// tell says under --verbose what a simulation was and took.
+func (r *runner) tell(u unit, took time.Duration) {
+	if !r.app.verbose {
+		return
+	}
+	cell, out := r.exp.Cells[u.cell], r.outcomes[u.cell][u.policy][u.replicate]
+	r.app.infof("cell %s%s, %s, replicate %d: %.0f items in %v", cell.ID, settings(cell), cell.Policies[u.policy].Name, u.replicate,
+		out.Result.Values[metrics.ItemsArrived], took.Round(time.Millisecond))
 }
 
 // complete reports whether every simulation is done.
@@ -202,6 +215,11 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	case err != nil: // the policy or an invariant: it ends this run, not the others
 		out.Failed, out.Code = err.Error(), codeOf(err)
 	}
+	if r.exp.Output.Events == "jsonl" {
+		if err := writeTwin(folder); err != nil {
+			return err
+		}
+	}
 	out.Result = fold.Result()
 	if err := r.dir.WriteJSON(filepath.Join(r.folder(u), "result.json"), out); err != nil {
 		return err
@@ -226,6 +244,20 @@ func itemOf(err error, names scheduler.Namer) string {
 		return "" // it has none, or is not known any more
 	}
 	return fmt.Sprintf(" (item %q)", name)
+}
+
+// writeTwin writes the JSON Lines twin of a log beside it.
+func writeTwin(folder string) error {
+	log, err := eventlog.Open(filepath.Join(folder, "events.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	f, err := os.Create(filepath.Join(folder, "events.jsonl"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(eventlog.WriteJSONL(f, log), f.Close())
 }
 
 func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {

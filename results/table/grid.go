@@ -63,9 +63,9 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	}
 	g.add(Column{Title: "policy"}, policies, func(p *summary.Policy) string { return name(s, p) })
 	g.figures(Column{Title: "switches", Right: true}, policies, "model_switches", "value", true)
-	g.figures(Column{Title: "loads", Right: true, Rank: 2}, policies, "model_loads", "value", false)
+	g.figures(Column{Title: "loads", Right: true, Rank: 1}, policies, "model_loads", "value", false)
 	g.times(Column{Title: "mean latency", Right: true}, policies, "item_latency_seconds", "mean", true)
-	g.times(Column{Title: "p99 latency", Right: true, Rank: 1}, policies, "item_latency_seconds", "p99", false)
+	g.times(Column{Title: "p99 latency", Right: true, Rank: 2}, policies, "item_latency_seconds", "p99", false)
 	g.times(Column{Title: "mean wait", Right: true, Rank: 4}, policies, "item_wait_seconds", "mean", false)
 	g.times(Column{Title: "makespan", Right: true, Rank: 3}, policies, "makespan_seconds", "value", false)
 	g.figures(Column{Title: "max bypass", Right: true, Rank: 5}, policies, "max_bypass", "value", false)

@@ -4,10 +4,11 @@
 // Usage:
 //
 //	vramsim run [FILE]          simulate every policy in every cell of an experiment and compare them
-//	vramsim sweep FILE          the same for many cells; --resume an interrupted run directory
+//	vramsim sweep FILE          the same for many cells; --resume an interrupted run directory, --shard i/n
 //	vramsim compare RUN RUN...  compare finished runs
 //	vramsim report RUN          rebuild report and charts from a run directory
 //	vramsim plot RUN            one chart
+//	vramsim explain RUN         the state at a time, why an item waited, what the policy saw
 //	vramsim gen FILE            write the workload of an experiment as a native trace
 //	vramsim import FILE         turn a recorded trace into a native one
 //	vramsim trace stats TRACE   describe a trace by numbers; trace lint: what is doubtful about it
@@ -15,8 +16,9 @@
 //	vramsim replay RUN --verify both replays and every invariant
 //	vramsim export RUN          Perfetto, CSV, JSON Lines or Go benchmark format
 //	vramsim init [DIR]          write the experiment templates
-//	vramsim list WHAT           policies, metrics, charts, formats or templates
+//	vramsim list WHAT           policies, workloads, metrics, charts, formats or templates
 //	vramsim schema              JSON Schema of the experiment file
+//	vramsim man                 the manual page
 //	vramsim version             version and build
 //
 // Results go to standard output, messages to standard error. Exit codes: 0

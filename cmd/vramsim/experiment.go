@@ -64,13 +64,13 @@ func (a *app) open(args []string, opts experiment.Options) (*experiment.Experime
 	return experiment.Load(args[0], set, opts)
 }
 
-// traceFolders are where recorded traces are looked for that are not beside
-// the experiment.
+// traceFolders are where files are looked for that are not beside the
+// experiment: here, for names from the command line, and where recorded traces lie.
 func traceFolders() []string {
 	if dir := os.Getenv("VRAMSIM_TRACES"); dir != "" {
-		return []string{dir}
+		return []string{".", dir}
 	}
-	return []string{filepath.Join("..", "shared", "traces")}
+	return []string{".", filepath.Join("..", "shared", "traces")}
 }
 
 // announce prints what the experiment warns of.

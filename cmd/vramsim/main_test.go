@@ -296,3 +296,29 @@ func TestShards(t *testing.T) {
 		t.Errorf("another seed: exit %d: %s", code, stderr)
 	}
 }
+
+// TestOneCellIsNotRandom: a sweep may have cells in which nothing varies; they
+// run once and are complete.
+func TestOneCellIsNotRandom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mixed.yaml")
+	text := `version: 1
+name: mixed
+seed: 1
+replicates: 4
+hardware: {gpus: [{memory: 12GB}]}
+models:
+  a: {memory: 8GB, batch: {max: 1, base: 1s}, load: 2s}
+  b: {memory: 8GB, batch: {max: 1, base: 1s}, load: 2s}
+workload: {items: 30, arrivals: {constant: {rate: 0.5/s}}, pipelines: [{name: p, stages: [{id: x, model: a}, {id: y, model: b, after: [x]}]}]}
+policies: [{use: fifo, params: {skip: true}}, {use: sticky}]
+sweep: {axes: {models.a.load: [2s, {exp: {mean: 2s}}]}}
+output: {charts: [], report: []}
+`
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f := runJSON(t, 0, file)
+	if f.Status != "VALID" || len(f.Cells[0].Policies[0].LogDigests) != 1 || len(f.Cells[1].Policies[0].LogDigests) != 4 {
+		t.Errorf("status %s, %d and %d replicates", f.Status, len(f.Cells[0].Policies[0].LogDigests), len(f.Cells[1].Policies[0].LogDigests))
+	}
+}

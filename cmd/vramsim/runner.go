@@ -284,7 +284,8 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 		in.Notes = append(in.Notes, "quick: not for citing")
 	}
 	for c, cell := range r.exp.Cells {
-		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}, Bounds: r.bounds[c]}
+		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}, Bounds: r.bounds[c],
+			Replicates: cell.Replicates, Deterministic: cell.Deterministic()}
 		for _, s := range cell.Set {
 			ci.Set[s.Path] = s.Value
 		}

@@ -33,6 +33,11 @@ type CellInput struct {
 	ID       string
 	Set      map[string]string
 	Workload string // identifies the arrivals, see Cell
+	// Replicates is how many were asked for here, 0 for as many as in Input: a
+	// cell in which nothing is random has one.
+	Replicates int
+	// Deterministic is true if nothing in this cell is random.
+	Deterministic bool
 	// Bounds holds, by metric, one lower bound for each replicate.
 	Bounds   map[string][]float64
 	Policies []PolicyInput
@@ -79,7 +84,7 @@ func buildCell(in CellInput, run Input) Cell {
 		cell.Set[k] = v
 	}
 	for _, p := range in.Policies {
-		cell.Policies = append(cell.Policies, buildPolicy(p, run.Replicates))
+		cell.Policies = append(cell.Policies, buildPolicy(p, in.replicates(run)))
 	}
 	for name, values := range in.Bounds {
 		bound := Bound{PerReplicate: []Number{}}
@@ -96,9 +101,16 @@ func buildCell(in CellInput, run Input) Cell {
 				pairs = append(pairs, pair{p: p, against: baseline})
 			}
 		}
-		judgement{paired: true, exact: run.Deterministic}.compare(pairs)
+		judgement{paired: true, exact: run.Deterministic || in.Deterministic}.compare(pairs)
 	}
 	return cell
+}
+
+func (c *CellInput) replicates(run Input) int {
+	if c.Replicates > 0 {
+		return c.Replicates
+	}
+	return run.Replicates
 }
 
 func buildPolicy(in PolicyInput, replicates int) Policy {
@@ -314,7 +326,7 @@ func (s *Summary) judgeComplete(in Input) {
 	missing, all := 0, 0
 	for _, cell := range in.Cells {
 		for _, p := range cell.Policies {
-			want := max(in.Replicates, len(p.Results))
+			want := max(cell.replicates(in), len(p.Results))
 			all, missing = all+want, missing+want
 			for _, r := range p.Results {
 				if r != nil {

@@ -257,3 +257,6 @@ func (c *Cell) perModel(of func(Offered) float64) string {
 	}
 	return text
 }
+
+// Deterministic reports whether nothing in the cell is random.
+func (c *Cell) Deterministic() bool { return !c.random }

@@ -31,6 +31,9 @@ func CCDF(head Head, curves []Curve) *Chart {
 	low, high, bottom := math.Inf(1), 0.0, 1.0
 	for _, c := range curves {
 		points := positive(c.Points)
+		if n := len(c.Points); n > 0 && c.Points[n-1].Y == 0 {
+			c.Points = c.Points[:n-1] // the slowest item: nothing is slower
+		}
 		total += len(c.Points)
 		dropped += len(c.Points) - len(points)
 		if len(points) == 0 {

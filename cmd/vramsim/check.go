@@ -34,7 +34,7 @@ func newCheck(a *app) *cobra.Command {
 					continue
 				}
 				a.announce(exp)
-				fmt.Fprintf(a.stdout, "%s: right: %d cells, %d policies, %d replicates\n", path, len(exp.Cells), len(exp.Cells[0].Policies), exp.Replicates)
+				fmt.Fprintf(a.stdout, "%s: valid: %d cells, %d policies, %d replicates\n", path, len(exp.Cells), len(exp.Cells[0].Policies), exp.Replicates)
 			}
 			return errors.Join(all...)
 		},

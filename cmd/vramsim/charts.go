@@ -6,6 +6,7 @@ import (
 
 	"github.com/vramsim/vramsim/results/charts"
 	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
 
@@ -39,13 +40,13 @@ func timeline(head charts.Head, r *metrics.Result) *charts.Chart {
 const timelineLength = 1800
 
 // foldConfig says how the metrics of a run are folded.
-func foldConfig(exp *experiment.Experiment, setup *experiment.Setup, first bool) metrics.Config {
+func foldConfig(setup *experiment.Setup, thresholds []summary.Threshold, first bool) metrics.Config {
 	c := metrics.Config{Models: setup.Config.Models, Devices: setup.Config.Devices, Warmup: setup.Window.Warmup, WindowEnd: setup.Window.End,
 		Generated: setup.Window.Generated, Timeline: first}
 	if setup.Namer != nil {
 		c.Tenants = setup.Namer.TenantName
 	}
-	for _, t := range exp.Thresholds {
+	for _, t := range thresholds {
 		if t.Tenant != "" {
 			c.KeepTenants = append(c.KeepTenants, t.Tenant)
 		}

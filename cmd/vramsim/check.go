@@ -34,7 +34,8 @@ func newCheck(a *app) *cobra.Command {
 					continue
 				}
 				a.announce(exp)
-				fmt.Fprintf(a.stdout, "%s: valid: %d cells, %d policies, %d replicates\n", path, len(exp.Cells), len(exp.Cells[0].Policies), exp.Replicates)
+				fmt.Fprintf(a.stdout, "%s: valid: %s, %s, %s\n", path, plural(len(exp.Cells), "cell", "cells"),
+					plural(len(exp.Cells[0].Policies), "policy", "policies"), plural(exp.Replicates, "replicate", "replicates"))
 			}
 			return errors.Join(all...)
 		},

@@ -13,7 +13,7 @@
 //	vramsim import FILE         turn a recorded trace into a native one
 //	vramsim trace stats TRACE   describe a trace by numbers; trace lint: what is doubtful about it
 //	vramsim check FILE...       validate without running
-//	vramsim replay RUN --verify both replays and every invariant
+//	vramsim replay RUN          --verify: both replays and every invariant; --policy --at: what if
 //	vramsim export RUN          Perfetto, CSV, JSON Lines or Go benchmark format
 //	vramsim init [DIR]          write the experiment templates
 //	vramsim list WHAT           policies, workloads, metrics, charts, formats or templates

@@ -21,22 +21,40 @@ import (
 
 func newReplay(a *app) *cobra.Command {
 	var verify bool
+	var policy, at, cell, from string
+	var replicate int
 	cmd := &cobra.Command{
-		Use:   "replay RUN|LOG --verify",
+		Use:   "replay RUN|LOG --verify | --policy NAME --at TIME",
 		Short: "both replays and every invariant of the logs of a run",
 		Long: `Verify event logs: every checksum and the digest, then decision replay (the
 facts of the log, stepped under the same policy, must give the same decisions
 byte for byte) and state replay (all events, applied to a fresh core, must give
-the same state), with every invariant checked at the end of each step.`,
+the same state), with every invariant checked at the end of each step.
+
+With --policy and --at: what if that policy, which has seen everything from the
+start, had taken over at that time? The simulation is run again, held against
+the log up to then, and the figures of both are printed side by side. Of a run
+it is the simulation that --cell, --from and --replicate name.`,
 		Args: exactly(1, "a run directory or an event log"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if !verify {
-				return usagef("replay needs --verify: it says what to do with the log")
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case verify == (policy != "" || at != ""):
+				return usagef("replay needs --verify, or --policy and --at: they say what to do with the log")
+			case verify:
+				return a.verify(args[0])
+			case policy == "" || at == "":
+				return usagef("a what-if needs both --policy and --at")
 			}
-			return a.verify(args[0])
+			return a.whatIf(cmd.Context(), args[0], policy, at, cell, from, replicate)
 		},
 	}
-	cmd.Flags().BoolVar(&verify, "verify", false, "run both replays and check every invariant")
+	flags := cmd.Flags()
+	flags.BoolVar(&verify, "verify", false, "run both replays and check every invariant")
+	flags.StringVar(&policy, "policy", "", "what if this `policy` took over: a name of the run, or as in --policy of run")
+	flags.StringVar(&at, "at", "", "`time` at which it does, like 2h")
+	flags.StringVar(&cell, "cell", "", "`id` of the cell of the what-if; the first if left out")
+	flags.StringVar(&from, "from", "", "`name` of the policy that was run; the chosen one if left out")
+	flags.IntVar(&replicate, "replicate", 0, "`number` of the replicate of the what-if, from 0")
 	return cmd
 }
 

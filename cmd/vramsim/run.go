@@ -276,16 +276,24 @@ func writeSummary(dir *rundir.Dir, s *summary.Summary) error {
 	return nil
 }
 
+// plural counts things.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // describe says what would be run.
 func (a *app) describe(exp *experiment.Experiment) error {
 	runs := 0
 	for _, cell := range exp.Cells {
-		fmt.Fprintf(a.stdout, "cell %s%s: %d policies, %d replicates\n", cell.ID, settings(cell), len(cell.Policies), cell.Replicates)
+		fmt.Fprintf(a.stdout, "cell %s%s: %s, %s\n", cell.ID, settings(cell), plural(len(cell.Policies), "policy", "policies"), plural(cell.Replicates, "replicate", "replicates"))
 		for _, p := range cell.Policies {
 			fmt.Fprintf(a.stdout, "  %s\n", p.Name)
 		}
 		runs += len(cell.Policies) * cell.Replicates
 	}
-	_, err := fmt.Fprintf(a.stdout, "%d simulations, seed %d; nothing was run\n", runs, exp.Seed)
+	_, err := fmt.Fprintf(a.stdout, "%s, seed %d; nothing was run\n", plural(runs, "simulation", "simulations"), exp.Seed)
 	return err
 }

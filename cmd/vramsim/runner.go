@@ -182,7 +182,7 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	if err != nil {
 		return err
 	}
-	fold, err := metrics.New(foldConfig(r.exp, setup, u.replicate == 0))
+	fold, err := metrics.New(foldConfig(setup, r.exp.Thresholds, u.replicate == 0))
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := foldConfig(&experiment.Experiment{}, setup, false)
+	cfg := foldConfig(setup, nil, false)
 	cfg.Sketch = sketch
 	fold, err := metrics.New(cfg)
 	if err != nil {

@@ -49,7 +49,11 @@ func newVersion(a *app) *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(a.stdout).Encode(b)
 			}
-			_, err := fmt.Fprintf(a.stdout, "vramsim %s (%s, %s)\n", b.Version, b.Go, b.Platform)
+			revision := ""
+			if b.Revision != "" {
+				revision = b.Revision[:min(12, len(b.Revision))] + map[bool]string{true: " with changes"}[b.Modified] + ", "
+			}
+			_, err := fmt.Fprintf(a.stdout, "vramsim %s (%s%s, %s)\n", b.Version, revision, b.Go, b.Platform)
 			return err
 		},
 	}

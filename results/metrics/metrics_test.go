@@ -580,3 +580,11 @@ func TestManyTenants(t *testing.T) {
 		t.Errorf("the others: %+v", rest)
 	}
 }
+
+func TestOneFigure(t *testing.T) {
+	for v, want := range map[float64]string{24: "20", 0.0361: "0.04", 7: "7", 960: "1000", 0.5: "0.5"} {
+		if got := oneFigure(v); got != want {
+			t.Errorf("oneFigure(%v) = %s, want %s", v, got, want)
+		}
+	}
+}

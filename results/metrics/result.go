@@ -3,7 +3,9 @@ package metrics
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -508,12 +510,18 @@ func (c *closed) deviceTimes(r *Result) {
 	c.ratio(r, LoadingRatio, loading)
 }
 
+// oneFigure formats a rate to one figure, which replicates often share.
+func oneFigure(v float64) string {
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	return strconv.FormatFloat(math.Round(v/power)*power, 'f', max(0, -int(math.Floor(math.Log10(v)))), 64)
+}
+
 // invalid says why the run shows no steady state.
 func (c *closed) invalid(r *Result, from, to scheduler.Time) []string {
 	var reasons []string
 	if c.cfg.Generated {
 		if slope, grows := c.backlog.unstable(from, to); grows {
-			reasons = append(reasons, fmt.Sprintf("unstable: the backlog still grows by about %.1g items/s over the last half of the window", slope))
+			reasons = append(reasons, fmt.Sprintf("unstable: the backlog still grows by about %s items/s over the last half of the window", oneFigure(slope)))
 		}
 		if r.Values[ItemsCompleted] == 0 {
 			reasons = append(reasons, "too few samples: no item that arrived in the window finished")

@@ -3,6 +3,8 @@ package main
 import (
 	"iter"
 	"maps"
+	"math"
+	"slices"
 
 	"github.com/vramsim/vramsim/results/charts"
 	"github.com/vramsim/vramsim/results/metrics"
@@ -32,12 +34,38 @@ func timeline(head charts.Head, r *metrics.Result) *charts.Chart {
 		}
 		devices = append(devices, d)
 	}
-	return charts.Residency(head, devices, 0, min(end, timelineLength))
+	from, to := timelineWindow(devices, end)
+	return charts.Residency(head, devices, from, to)
 }
 
-// timelineLength is how much of a run a residency chart shows, in seconds:
-// more would be a band of colour.
-const timelineLength = 1800
+// How much of a run a residency chart shows: more would be a band of colour.
+const (
+	timelineLength = 1800 // seconds, unless
+	timelineSpans  = 60   // so few things happened by then
+)
+
+// timelineWindow returns the stretch, in seconds, of a run up to end that its
+// residency chart shows: from the start, or from shortly before the first
+// thing that happens if that is later than the stretch is long.
+func timelineWindow(devices []charts.Device, end float64) (from, to float64) {
+	var starts []float64
+	for _, d := range devices {
+		for _, s := range d.Spans {
+			starts = append(starts, s.From)
+		}
+	}
+	if len(starts) == 0 {
+		return 0, min(end, timelineLength)
+	}
+	slices.Sort(starts)
+	to = timelineLength
+	if starts[0] > timelineLength/2 {
+		from = math.Floor(starts[0]/60) * 60
+		to += from
+	}
+	last := starts[min(timelineSpans, len(starts))-1]
+	return from, min(end, max(to, last+(last-from)/20))
+}
 
 // foldConfig says how the metrics of a run are folded.
 func foldConfig(setup *experiment.Setup, thresholds []summary.Threshold, first bool) metrics.Config {

@@ -100,6 +100,10 @@ func (a *app) plot(dir *rundir.Dir, s *summary.Summary, name, cellID, policy, ou
 	return err
 }
 
+// maxDrawnCells is of how many cells charts are drawn without being asked for:
+// a page of hundreds of pictures is read by nobody.
+const maxDrawnCells = 24
+
 // drawRun writes charts and reports into the run directory.
 func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, formats, reports []string) error {
 	in := report.Input{Summary: s, Command: strings.Join(m.Argv, " "), Facts: []report.Fact{
@@ -112,9 +116,13 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 	if in.Resolved, err = os.ReadFile(dir.Join("resolved.yaml")); err != nil {
 		return err
 	}
-	bar := a.newProgress(len(s.Cells)*len(chartNames()), "drawing")
+	cells := min(len(s.Cells), maxDrawnCells)
+	if cells < len(s.Cells) {
+		in.Facts = append(in.Facts, report.Fact{Name: "charts", Value: fmt.Sprintf("of %d of the %d cells; vramsim plot RUN --cell ID draws any", cells, len(s.Cells))})
+	}
+	bar := a.newProgress(cells*len(chartNames()), "drawing")
 	defer bar.close()
-	for i := range s.Cells {
+	for i := range cells {
 		for _, name := range chartNames() {
 			figures, err := drawChart(dir, s, &s.Cells[i], name, formats)
 			if err != nil {

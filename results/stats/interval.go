@@ -50,6 +50,9 @@ func MeanInterval(xs []float64, conf float64) (interval Interval, ok bool) {
 		return Interval{}, false
 	}
 	mean, squares := moments(xs)
+	if squares == 0 {
+		return Interval{mean, mean}, true
+	}
 	half := TQuantile(0.5+conf/2, n-1) * math.Sqrt(squares/(n-1)/n)
 	return Interval{mean - half, mean + half}, true
 }

@@ -282,3 +282,21 @@ func TestBatchMeans(t *testing.T) {
 		t.Error("two observations made three batches")
 	}
 }
+
+// TestQuantileInvertsTail: whatever way the root is found, it is one.
+func TestQuantileInvertsTail(t *testing.T) {
+	for _, df := range []float64{0.5, 1, 2, 3, 9, 99, 1e4, 1e5} {
+		for _, p := range []float64{0.5000001, 0.6, 0.9, 0.975, 0.999, 1 - 1e-10} {
+			q := TQuantile(p, df)
+			if back := TCDF(q, df); math.Abs((1-back)/(1-p)-1) > 1e-5 || math.Abs(back-p) > 1e-10 || TQuantile(1-p, df) > -q*(1-1e-5) {
+				t.Errorf("df %v, p %v: quantile %v, of which the distribution is %v", df, p, q, back)
+			}
+		}
+	}
+}
+
+func BenchmarkTQuantile(b *testing.B) {
+	for b.Loop() {
+		TQuantile(0.975, 9)
+	}
+}

@@ -53,8 +53,9 @@ func TQuantile(p, df float64) float64 {
 	return tailQuantile(1-p, df)
 }
 
-// tailQuantile returns the t ≥ 0 whose upper tail is tail < 0.5, by bisection
-// between neighbouring powers of two, which always ends.
+// tailQuantile returns the t ≥ 0 whose upper tail is tail < 0.5: by Newton's
+// method, which from below approaches the root of a convex function without
+// passing it, or where that takes long by bisection, which always ends.
 func tailQuantile(tail, df float64) float64 {
 	if tail == 0 {
 		return math.Inf(1)
@@ -65,6 +66,17 @@ func tailQuantile(tail, df float64) float64 {
 		if math.IsInf(high, 1) {
 			return high
 		}
+	}
+	scale := density(df)
+	for range 40 {
+		step := (upperTail(low, df) - tail) / (scale * math.Pow(1+low*low/df, -(df+1)/2))
+		if !(low+step < high) {
+			break // a density that vanishes, or rounding
+		}
+		if step <= 1e-15*low {
+			return low + max(0, step)
+		}
+		low += step
 	}
 	for {
 		middle := low + (high-low)/2
@@ -77,4 +89,11 @@ func tailQuantile(tail, df float64) float64 {
 			high = middle
 		}
 	}
+}
+
+// density returns the density of Student's t at 0.
+func density(df float64) float64 {
+	up, _ := math.Lgamma((df + 1) / 2)
+	down, _ := math.Lgamma(df / 2)
+	return math.Exp(up-down) / math.Sqrt(df*math.Pi)
 }

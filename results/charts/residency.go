@@ -323,10 +323,10 @@ func (t *track) draw(p pen, area box, x scale, ticks []tick, title string) vg.Le
 		row := box{x.from, y - laneHeight + 2, x.to, y - 2}
 		p.write(row.left-6, row.middle(), rightMiddle(labelStyle), clip(l.name, labelStyle, 150))
 		for _, state := range [...]State{Resident, Evicting, Loading, Running} {
-			for _, s := range l.spans {
+			for _, s := range l.spans { // in all colours but black, whose tint is the grey of loading
 				if s.State == state {
 					at := box{x.at(s.From), row.bottom, x.at(s.To), row.top}
-					paintSpan(p, at, palette[t.colors[s.Model]%len(palette)], state)
+					paintSpan(p, at, palette[t.colors[s.Model]%(len(palette)-1)], state)
 				}
 			}
 		}

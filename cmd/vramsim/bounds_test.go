@@ -16,6 +16,7 @@ func TestNoPolicyBeatsTheBounds(t *testing.T) {
 		"from the first second": {"--set", "workload.warmup=0s"},
 		"two cards":             {"--set", "workload.warmup=0s", "--set", "hardware.gpus=[{name: a, memory: 8GB}, {name: b, memory: 8GB, slots: 2}]", "--set", "sweep.axes={seed: [1, 2]}"},
 		"drawn loads and items": {"--set", "workload.warmup=0s", "--set", "models.whisper.load={lognormal: {p50: 5s, p95: 9s}}", "--set", "models.clap.batch={max: 4, item_time: {uniform: [100ms, 300ms]}}"},
+		"all at once":           {"--set", "workload={items: 4000, arrivals: {constant: {rate: 100/s}}, streams: {models: [whisper, clap]}}"},
 		"streams in a burst":    {"--set", "workload={duration: 4h, arrivals: {gamma: {rate: 600/h, cv: 3}}, streams: {models: [whisper, clap, qwen3]}}"},
 	} {
 		args = append([]string{"run", file, "--quick", "-q", "--format", "json", "-o", t.TempDir(), "--set", "output={events: none, charts: [], report: []}"}, args...)

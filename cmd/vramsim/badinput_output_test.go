@@ -124,7 +124,7 @@ func testHostileModel(one, two string) func(t *testing.T) {
 // control characters all the same.
 func testEscapeInChart(t *testing.T) {
 	var b bytes.Buffer
-	c := charts.Switches(charts.Head{Title: "t\x1b[31m\x00\n"}, []charts.Bar{{Name: "a\x1b", Value: 1}})
+	c := charts.Switches(charts.Head{Title: "t\x1b[31m\x00\n"}, []charts.Bar{{Name: "a\x1b", Value: 1}}, 0)
 	if err := c.Write(&b, charts.SVG); err != nil {
 		t.Fatal(err)
 	}

@@ -95,9 +95,9 @@ func appendItem(b []byte, i int, more string) []byte {
 	return append(append(append(b, `","model":"whisper"`...), more...), '}')
 }
 
-// long returns how many: the whole number where VRAMSIM_LONG is set, as .ci/run
+// amount returns how many: the whole number where VRAMSIM_LONG is set, as .ci/run
 // does, else a part of it.
-func long(whole, part int) int {
+func amount(whole, part int) int {
 	if os.Getenv("VRAMSIM_LONG") == "1" {
 		return whole
 	}
@@ -108,7 +108,7 @@ func long(whole, part int) int {
 // (+1), is neither recursion nor quadratic.
 func testChain(direction int) func(t *testing.T) {
 	return func(t *testing.T) {
-		n := long(1_000_000, 50_000)
+		n := amount(1_000_000, 50_000)
 		took := func(n int) time.Duration {
 			noLog(t)
 			many(t, n, func(b []byte, i int) []byte {
@@ -200,7 +200,7 @@ func badConfigs() []badInput {
 // testManyModels: a catalogue of 100,000 models is read and run in time that
 // grows with it, not with its square.
 func testManyModels(t *testing.T) {
-	n := long(100_000, 5_000)
+	n := amount(100_000, 5_000)
 	t.Chdir(t.TempDir())
 	b := []byte("version: 1\nname: bad\nseed: 1\nreplicates: 1\nhardware: {gpus: [{memory: 12GB}]}\nmodels:\n")
 	for i := range n {
@@ -329,7 +329,7 @@ func testBomb(t *testing.T) {
 // testStreaming: items come and go; what is kept does not grow with the trace
 // beyond 16 bytes an item for its ids and the times that quantiles need.
 func testStreaming(t *testing.T) {
-	n := long(2_000_000, 300_000)
+	n := amount(2_000_000, 300_000)
 	noLog(t)
 	many(t, n, func(b []byte, i int) []byte {
 		return appendItem(b, i, fmt.Sprintf(`,"at_ns":%d,"service_ns":1000`, i*1_000_000_000))

@@ -145,7 +145,7 @@ func testCutLog(t *testing.T) {
 		}
 	}
 	alone := filepath.Join(t.TempDir(), "alone.log")
-	for n := 0; n < len(whole); n += max(1, len(whole)/long(len(whole), 40)) {
+	for n := 0; n < len(whole); n += max(1, len(whole)/amount(len(whole), 40)) {
 		verifyCut(t, alone, whole, n, starts[1])
 	}
 }
@@ -287,7 +287,7 @@ func testFlippedBits(t *testing.T) {
 		t.Fatal(err)
 	}
 	bits := 8 * len(log)
-	for bit := 0; bit < bits; bit += long(1, 97) {
+	for bit := 0; bit < bits; bit += amount(1, 97) {
 		log[bit/8] ^= 1 << (bit % 8)
 		events, _, err := readAll(log)
 		var corrupt *eventlog.CorruptError
@@ -296,7 +296,7 @@ func testFlippedBits(t *testing.T) {
 		}
 		log[bit/8] ^= 1 << (bit % 8)
 	}
-	for bit := 3; bit < bits; bit += bits / long(400, 20) {
+	for bit := 3; bit < bits; bit += bits / amount(400, 20) {
 		log[bit/8] ^= 1 << (bit % 8)
 		if err := os.WriteFile(path, log, 0o666); err != nil {
 			t.Fatal(err)
@@ -497,7 +497,7 @@ func testKilledSweep(t *testing.T) {
 	want := logsOf(t, dir, units)
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	kills, sweeps := 0, 0
-	for kills < long(100, 4) {
+	for kills < amount(100, 4) {
 		kills += killAndResume(t, fmt.Sprintf("sweep%d", sweeps), length, random, want)
 		sweeps++
 	}

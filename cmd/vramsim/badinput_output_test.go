@@ -71,7 +71,7 @@ func reported(t *testing.T, one, two, policy string) *rundir.Dir {
 }
 
 var (
-	reference = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(]\s*["']?([^"'>\s)]*)`)
+	linked = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(]\s*["']?([^"'>\s)]*)`)
 	handler   = regexp.MustCompile(`(?i)<[a-z]+[^>]*\son[a-z]+\s*=`)
 )
 
@@ -83,7 +83,7 @@ func harmless(t *testing.T, path string, names ...string) {
 	if strings.Contains(strings.ToLower(text), "<script") || strings.Contains(text, "<img src=x") || handler.MatchString(text) {
 		t.Errorf("%s: text of the user as markup", path)
 	}
-	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+	for _, m := range linked.FindAllStringSubmatch(text, -1) {
 		for _, n := range names {
 			if strings.Contains(m[2], n[:10]) {
 				t.Errorf("%s: text of the user in %s", path, m[0])
@@ -279,7 +279,7 @@ func testManyPoints(t *testing.T) {
 func testOffline(t *testing.T) {
 	dir := reported(t, "http://example.com/a.png", "//example.com", "https://example.com")
 	page := string(contents(t, dir.Join("report.html")))
-	for _, m := range reference.FindAllStringSubmatch(page, -1) {
+	for _, m := range linked.FindAllStringSubmatch(page, -1) {
 		if !strings.HasPrefix(m[2], "#") && !strings.HasPrefix(m[2], "data:image/") {
 			t.Errorf("the page refers to %s", m[0])
 		}
@@ -401,7 +401,7 @@ func badStatistics() []badInput {
 }
 
 // queue is an experiment of one model with random arrivals and services.
-func queue(rate, rest string) given {
+func oneQueue(rate, rest string) given {
 	return given{edits: []string{"replicates: 1", "replicates: 2", "workload: {trace: t.jsonl}", "workload: {" + rest + ", arrivals: {poisson: {rate: " + rate + "}}, streams: {models: [whisper]}}",
 		"batch: {max: 8, base: 300ms, per_item: 1.5s}", "batch: {max: 1, time: {exp: {mean: 1s}}}", "[{use: seed}, {use: sticky}]", "[{use: fifo}]"}}
 }
@@ -431,7 +431,7 @@ func invalid(t *testing.T, g given, reason *regexp.Regexp) {
 }
 
 func testUnstable(t *testing.T) {
-	invalid(t, queue("1.5/s", "duration: 3000s"), regexp.MustCompile(`unstable: the backlog still grows by about 0\.[0-9]+ items/s over the last half`))
+	invalid(t, oneQueue("1.5/s", "duration: 3000s"), regexp.MustCompile(`unstable: the backlog still grows by about 0\.[0-9]+ items/s over the last half`))
 }
 
 // testNoSteadyState: there is no detector of warm-ups in a run, which warms up
@@ -439,8 +439,8 @@ func testUnstable(t *testing.T) {
 // boundary, a run that never settles, is found by its backlog; one that shows
 // next to nothing by its samples.
 func testNoSteadyState(t *testing.T) {
-	invalid(t, queue("1.3/s", "duration: 20000s, warmup: 10000s"), regexp.MustCompile(`unstable: the backlog still grows`))
-	invalid(t, queue("1/s", "duration: 100s, warmup: 99.9999s"), regexp.MustCompile(`too few samples`))
+	invalid(t, oneQueue("1.3/s", "duration: 20000s, warmup: 10000s"), regexp.MustCompile(`unstable: the backlog still grows`))
+	invalid(t, oneQueue("1/s", "duration: 100s, warmup: 99.9999s"), regexp.MustCompile(`too few samples`))
 }
 
 // testFewSamples: one replicate with few items gives no interval for p99, and

@@ -302,7 +302,7 @@ func noLog(t *testing.T) {
 
 // testZeroDurations: a million items at one instant are no livelock.
 func testZeroDurations(t *testing.T) {
-	n := long(1_000_000, 100_000)
+	n := amount(1_000_000, 100_000)
 	noLog(t)
 	many(t, n, func(b []byte, i int) []byte {
 		return appendItem(b, i, `,"at_ns":0,"service_ns":0`)

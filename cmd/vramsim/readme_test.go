@@ -43,7 +43,11 @@ func TestReadme(t *testing.T) {
 		}
 		t.Run("shell", func(t *testing.T) {
 			for line := range strings.Lines(block) {
-				execute(t, strings.TrimSpace(line))
+				line = strings.TrimSpace(line)
+				if strings.HasPrefix(line, "vramsim run ") && os.Getenv("VRAMSIM_LONG") == "" {
+					line += " --replicates 1"
+				}
+				execute(t, line)
 			}
 		})
 	}
@@ -76,6 +80,11 @@ func runProgram(t *testing.T, root string, i int, program string) {
 func execute(t *testing.T, line string) {
 	t.Helper()
 	words := wordsOf(line)
+	for i, word := range words {
+		if name, ok := strings.CutPrefix(word, "../shared/"); ok { // beside the module, not this folder
+			words[i] = shared(t, filepath.FromSlash(name))
+		}
+	}
 	if strings.HasPrefix(line, "go run ./cmd/vramsim ") {
 		words = append([]string{"vramsim"}, words[3:]...)
 	}

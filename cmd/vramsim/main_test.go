@@ -46,6 +46,7 @@ func shared(t *testing.T, elem ...string) string {
 
 type figures struct {
 	Status string `json:"status"`
+	RunID  string `json:"run_id"`
 	Cells  []struct {
 		Policies []struct {
 			Policy     string                    `json:"policy"`

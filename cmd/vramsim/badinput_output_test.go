@@ -71,8 +71,8 @@ func reported(t *testing.T, one, two, policy string) *rundir.Dir {
 }
 
 var (
-	linked = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(]\s*["']?([^"'>\s)]*)`)
-	handler   = regexp.MustCompile(`(?i)<[a-z]+[^>]*\son[a-z]+\s*=`)
+	linked  = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(]\s*["']?([^"'>\s)]*)`)
+	handler = regexp.MustCompile(`(?i)<[a-z]+[^>]*\son[a-z]+\s*=`)
 )
 
 // harmless fails on a page or picture that a name has got into as markup or as

@@ -33,14 +33,14 @@ func (r identityRun) rows(t *testing.T, policy string) []queueRow {
 }
 
 // oneQueue is a queue at 80 % of its capacity, whose service varies.
-func oneQueue(rate float64, slots int) queueFile {
+func onlyQueue(rate float64, slots int) queueFile {
 	return queueFile{gpus: gpu("gpu0", 12, slots), models: []string{queueModel("m0", "1GB", "0s", exponential(1))}, workload: streams(rate, 1), items: 4000}
 }
 
 // TestLindley: with one server in order of arrival each wait follows from the
 // one before, W' = max(0, W + S − A), to the nanosecond.
 func TestLindley(t *testing.T) {
-	rows := oneQueue(0.8, 1).kept(t).rows(t, "fifo")
+	rows := onlyQueue(0.8, 1).kept(t).rows(t, "fifo")
 	waiting := 0
 	for i := 1; i < len(rows); i++ {
 		last, r := rows[i-1], rows[i]
@@ -60,7 +60,7 @@ func TestLindley(t *testing.T) {
 // TestKieferWolfowitz: with c servers in order of arrival the wait is the least
 // of the vector of remaining work, to the nanosecond.
 func TestKieferWolfowitz(t *testing.T) {
-	rows := oneQueue(2.4, 3).kept(t).rows(t, "fifo")
+	rows := onlyQueue(2.4, 3).kept(t).rows(t, "fifo")
 	work, last := make([]int64, 3), int64(0)
 	for _, r := range rows {
 		for i := range work {
@@ -82,7 +82,7 @@ func TestKieferWolfowitz(t *testing.T) {
 // ∫N dt; the integral is taken over the events of the log, the sum from the
 // exported items and from the summary.
 func TestLittleOfARun(t *testing.T) {
-	r := oneQueue(0.8, 1).kept(t)
+	r := onlyQueue(0.8, 1).kept(t)
 	sum := int64(0)
 	rows := r.rows(t, "fifo")
 	for _, row := range rows {

@@ -122,6 +122,9 @@ func (f *itemFold) arrived(ev scheduler.Event) error {
 	if f.names != nil {
 		r.name = f.names.ItemName(r.item)
 	}
+	if r.name == "" {
+		r.name = strconv.FormatInt(int64(r.item), 10)
+	}
 	f.rows[r.item], f.last = r, r
 	if r.follow == 0 {
 		r.ready = ev.At

@@ -119,13 +119,13 @@ func (w *Writer) Append(events []scheduler.Event) error {
 		}
 	}
 	for len(events) > 0 {
-		n := min(len(events), FrameEvents-len(w.pending))
+		n := min(len(events), FrameEvents-int(w.Events()%FrameEvents))
 		if w.opts.Names != nil {
 			w.intern(events[:n])
 		}
 		w.pending = append(w.pending, events[:n]...)
 		events = events[n:]
-		if len(w.pending) == FrameEvents {
+		if w.Events()%FrameEvents == 0 { // frames end where blocks of the digest do
 			if w.flush(); w.err != nil {
 				return w.err
 			}

@@ -10,12 +10,12 @@ import (
 )
 
 // maxBoundItems is up to how many items bounds are computed: they need all
-// arrivals at once.
-const maxBoundItems = 2_000_000
+// arrivals at once, some 100 bytes for each.
+const maxBoundItems = 200_000
 
 // ErrNoBounds says that nothing can be said of what no policy could beat: the
 // arrivals depend on the policy, not everything finishes, or there is too much.
-var ErrNoBounds = errors.New("no bounds: a closed loop, a run that is cut, faults, or more than 2,000,000 items")
+var ErrNoBounds = errors.New("no bounds: a closed loop, a run that is cut, faults, or more than 200,000 items")
 
 // Bounds returns the lower bounds of a replicate; random times are taken at
 // their least. It wraps ErrNoBounds where there are none.

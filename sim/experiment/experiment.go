@@ -56,6 +56,8 @@ type Output struct {
 	Events string   // none, log, jsonl or parquet
 	Report []string // of html, md
 	Charts []string // of svg, png, pdf
+	// Sketch says that quantiles are approximate, in bounded memory.
+	Sketch bool
 }
 
 // Load reads and checks the experiment file at path. Relative paths in it are
@@ -177,6 +179,7 @@ func (d *decoder) output(n *node, path string) Output {
 	defer f.done()
 	o.Events = f.word("events")
 	o.Report, o.Charts = f.words("report"), f.words("charts")
+	o.Sketch = f.word("quantiles") == "sketch"
 	return o
 }
 

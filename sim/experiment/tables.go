@@ -179,5 +179,6 @@ func (t *tables) policyTables() {
 	t.output = record("output like {events: log, report: [html], charts: [svg]}",
 		key{name: "events", is: word("none", "log", "jsonl", "parquet"), def: "log", doc: "How the events are kept."},
 		key{name: "report", is: listOf(word("html", "md"), "a list of html and md"), def: "[html, md]", doc: "Reports to write."},
-		key{name: "charts", is: listOf(word("svg", "png", "pdf"), "a list of svg, png and pdf"), def: "[svg, png]", doc: "Forms of the charts."})
+		key{name: "charts", is: listOf(word("svg", "png", "pdf"), "a list of svg, png and pdf"), def: "[svg, png]", doc: "Forms of the charts."},
+		key{name: "quantiles", is: word("exact", "sketch"), def: "exact", doc: "exact: up to 10⁷ items a run, for 16 bytes each; sketch: to within 0.4 %, in bounded memory."})
 }

@@ -182,7 +182,9 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	if err != nil {
 		return err
 	}
-	fold, err := metrics.New(foldConfig(setup, r.exp.Thresholds, u.replicate == 0))
+	kept := foldConfig(setup, r.exp.Thresholds, u.replicate == 0)
+	kept.Sketch = r.exp.Output.Sketch
+	fold, err := metrics.New(kept)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,36 @@ type Sink interface {
 	Append(events []Event) error
 }
 
+// Batched is a Sink that hands events on to another many at a time, which
+// keeps the other's code and data close at hand. It is for folds that nobody asks
+// in between, not for logs, which must hold an event before its effect starts.
+type Batched struct {
+	To      Sink
+	pending []Event
+}
+
+// batchedEvents is how many events Batched collects.
+const batchedEvents = 512
+
+// Append implements Sink. An error of the other sink comes with a later event.
+func (b *Batched) Append(events []Event) error {
+	b.pending = append(b.pending, events...)
+	if len(b.pending) < batchedEvents {
+		return nil
+	}
+	return b.Flush()
+}
+
+// Flush hands on what was collected.
+func (b *Batched) Flush() error {
+	events := b.pending
+	b.pending = b.pending[:0]
+	if len(events) == 0 {
+		return nil
+	}
+	return b.To.Append(events)
+}
+
 // ErrHorizon is returned by a World whose run ends with work left over.
 var ErrHorizon = errors.New("the horizon was reached")
 

@@ -188,7 +188,8 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	if err != nil {
 		return err
 	}
-	sinks := []scheduler.Sink{fold}
+	figures := &scheduler.Batched{To: fold}
+	sinks := []scheduler.Sink{figures}
 	folder := r.dir.Join(r.folder(u))
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
@@ -203,6 +204,9 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	}
 	out := &outcome{RunID: setup.RunID.String()}
 	err = scheduler.Drive(ctx, core, setup.World, sinks...)
+	if flushErr := figures.Flush(); err == nil {
+		err = flushErr
+	}
 	if log != nil {
 		if closeErr := log.Close(); closeErr != nil {
 			return closeErr

@@ -51,7 +51,8 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sinks := []scheduler.Sink{fold}
+	figures := &scheduler.Batched{To: fold}
+	sinks := []scheduler.Sink{figures}
 	if folder != "" {
 		log, err := eventlog.Create(filepath.Join(folder, "events.log"), eventlog.Header{}, logOptions(setup, core))
 		if err != nil {
@@ -65,6 +66,9 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 		sinks = append(sinks, log)
 	}
 	if err := scheduler.Drive(context.Background(), core, setup.World, sinks...); err != nil {
+		tb.Fatal(err)
+	}
+	if err := figures.Flush(); err != nil {
 		tb.Fatal(err)
 	}
 	return fold.Result()

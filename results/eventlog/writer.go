@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -112,11 +111,13 @@ func (w *Writer) Append(events []scheduler.Event) error {
 	if err := w.usable(); err != nil {
 		return err
 	}
+	kinds := scheduler.Kind(0)
 	for i := range events {
-		if k := events[i].Kind; k > maxKind {
-			w.err = fmt.Errorf("event log has no room for events of kind %d", k)
-			return w.err
-		}
+		kinds |= events[i].Kind
+	}
+	if kinds > maxKind {
+		w.err = errors.New("event log has no room for events of kinds above 127")
+		return w.err
 	}
 	for len(events) > 0 {
 		n := min(len(events), FrameEvents-int(w.Events()%FrameEvents))

@@ -750,6 +750,7 @@ type strictExecutor struct {
 	wrong    []string
 	lost     map[uint64]bool
 	running  map[uint64]bool
+	failed   time.Time // when the device was lost
 }
 
 func newStrictExecutor(spec *errandSpec) *strictExecutor {
@@ -775,6 +776,9 @@ func (e *strictExecutor) Start(c scheduler.Command) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	say := func(what string) { e.wrong = append(e.wrong, fmt.Sprintf("%s: %+v", what, c)) }
+	if e.failed.Equal(time.Now()) { // the world may not have heard of it yet
+		return errors.New("lost")
+	}
 	if c.Device != e.plan.Device {
 		say("another's command")
 	}
@@ -828,6 +832,7 @@ func (e *strictExecutor) fail() {
 	defer e.mu.Unlock()
 	clear(e.resident)
 	clear(e.slots)
+	e.failed = time.Now()
 	for seq := range e.running {
 		e.lost[seq] = true
 	}

@@ -51,14 +51,19 @@ func permutation(key uint64, n int) []int32 {
 
 // Next implements scheduler.Policy.
 func (s *seed) Next(v *scheduler.View) (dec scheduler.Decision) {
+	s.Decide(v, &dec)
+	return dec
+}
+
+// Decide implements scheduler.Decider.
+func (s *seed) Decide(v *scheduler.View, dec *scheduler.Decision) {
 	for d := range s.pending {
 		if d := scheduler.DeviceID(d); v.FreeSlots(d) > 0 {
-			if s.turn(v, d, &dec); dec.Kind != scheduler.DecideIdle {
-				break
+			if s.turn(v, d, dec); dec.Kind != scheduler.DecideIdle {
+				return
 			}
 		}
 	}
-	return dec
 }
 
 // turn finds what d should do, if anything.

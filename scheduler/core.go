@@ -68,6 +68,7 @@ type ended struct {
 type Core struct {
 	cfg      Config
 	view     View
+	decider  Decider          // the policy, if it is one
 	observer Observer         // nil: the policy needs none
 	watched  KindSet          // what the observer wants to see
 	watcher  DispatchObserver // the order, if it follows what is dispatched
@@ -127,6 +128,7 @@ type Core struct {
 	progress int       // decisions since an item last arrived, was dispatched or ended
 	patience int       // how many of those are no livelock yet
 	recent   []Decision
+	decision Decision // being carried out
 	err      error
 }
 
@@ -162,6 +164,7 @@ func New(cfg Config) (*Core, error) {
 	for i, d := range cfg.Devices {
 		c.devices[i] = device{up: !d.Down, slots: d.Slots, budget: d.Budget, loading: NoModel, claim: claim{model: NoModel}, last: NoModel}
 	}
+	c.decider, _ = cfg.Policy.(Decider)
 	if c.observer, _ = cfg.Policy.(Observer); c.observer != nil {
 		c.watched = KindSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 		if s, ok := cfg.Policy.(Selective); ok {
@@ -225,19 +228,25 @@ func (c *Core) step(facts []Event) error {
 				return err
 			}
 		}
-		d := c.cfg.Policy.Next(&c.view)
+		d := &c.decision
+		if c.decider != nil {
+			*d = Decision{}
+			c.decider.Decide(&c.view, d)
+		} else {
+			*d = c.cfg.Policy.Next(&c.view)
+		}
 		if d.Kind == DecideIdle {
 			break
 		}
 		if c.progress++; c.progress > c.patience {
-			if err := c.lose(d); err != nil {
+			if err := c.lose(*d); err != nil {
 				return err
 			}
 		}
-		if rule, err := c.decide(&d); err != nil {
+		if rule, err := c.decide(d); err != nil {
 			return err
 		} else if rule != 0 {
-			return &IllegalDecision{At: c.now, Decision: d, Rule: rule}
+			return &IllegalDecision{At: c.now, Decision: *d, Rule: rule}
 		}
 	}
 	if c.cfg.Checked {
@@ -255,12 +264,13 @@ func (c *Core) take(facts []Event) error {
 	}
 	c.arrivedNow = 0
 	for i := range facts {
-		c.out = append(c.out, facts[i])
+		fact := &facts[i]
+		c.out = append(c.out, *fact)
 		ev := &c.out[len(c.out)-1]
-		ev.Flags = ev.Flags&^FlagFirst | first
+		ev.Flags = fact.Flags&^FlagFirst | first
 		first = 0
-		k := ev.Kind.Class()
-		if k < class || k == noClass || ev.At != at || at < c.now {
+		k := fact.Kind.Class()
+		if k < class || k == noClass || fact.At != at || at < c.now {
 			return c.refuse(ev, class)
 		}
 		class = k

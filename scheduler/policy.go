@@ -7,6 +7,14 @@ type Policy interface {
 	Next(v *View) Decision
 }
 
+// Decider is implemented by policies that can fill in the decision, zero
+// before, where it is wanted; the core then calls Decide instead of Next. A
+// Decision is too wide for registers, and copying it up level by level costs
+// more than a simple rule does.
+type Decider interface {
+	Decide(v *View, d *Decision)
+}
+
 // Observer is implemented by policies with state. Observe is called after each
 // event has been applied; it must not keep v.
 type Observer interface {

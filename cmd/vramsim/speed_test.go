@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"math"
 	"math/bits"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/eventlog"
@@ -216,21 +220,29 @@ func (l *loop) run(items int) {
 // loopFigures are what a table shows of some times, in seconds.
 type loopFigures struct{ mean, p50, p90, p95, p99, max float64 }
 
-// figuresOf describes all items: latency, wait and service as the engine's
-// metrics do, exactly.
-func (l *loop) figuresOf() (latency, wait, service loopFigures) {
-	var lat, wai, ser []int64
+// figuresOf describes the items of each model and, last, all of them: latency,
+// wait and service as the engine's metrics do, exactly.
+func (l *loop) figuresOf() (latency, wait, service []loopFigures) {
+	add := func(lat, wai []int64) {
+		ser := make([]int64, len(lat))
+		for i := range lat {
+			ser[i] = lat[i] - wai[i]
+		}
+		latency, wait, service = append(latency, describe(lat)), append(wait, describe(wai)), append(service, describe(ser))
+	}
+	var lat, wai []int64
 	for m := range l.models {
 		lat, wai = append(lat, l.latency[m]...), append(wai, l.wait[m]...)
+		add(l.latency[m], l.wait[m])
 	}
-	ser = make([]int64, len(lat))
-	for i := range lat {
-		ser[i] = lat[i] - wai[i]
-	}
-	return describe(lat), describe(wai), describe(ser)
+	add(lat, wai)
+	return latency, wait, service
 }
 
 func describe(vs []int64) (f loopFigures) {
+	if len(vs) == 0 {
+		return f
+	}
 	var high, low uint64
 	for _, v := range vs {
 		var carry uint64
@@ -291,13 +303,20 @@ func TestLoop(t *testing.T) {
 		l := newLoop(t, setup, load)
 		l.run(items)
 		r := simulateW1(t, setup, "", false)
-		stat := func(name string) loopFigures {
-			s := r.Distributions[name]
-			return loopFigures{s.Mean, s.P50, s.P90, s.P95, s.P99, s.Max}
+		stats := func(name string) (all []loopFigures) {
+			of := func(r *metrics.Result) {
+				s := r.Distributions[name]
+				all = append(all, loopFigures{s.Mean, s.P50, s.P90, s.P95, s.P99, s.Max})
+			}
+			for _, m := range l.models {
+				of(r.PerModel[m.Name])
+			}
+			of(r)
+			return all
 		}
 		latency, wait, service := l.figuresOf()
-		for name, got := range map[string]loopFigures{metrics.ItemLatency: latency, metrics.ItemWait: wait, metrics.ItemService: service} {
-			if want := stat(name); got != want {
+		for name, got := range map[string][]loopFigures{metrics.ItemLatency: latency, metrics.ItemWait: wait, metrics.ItemService: service} {
+			if want := stats(name); !slices.Equal(got, want) {
 				t.Errorf("%s, %s: the loop finds %+v, the engine %+v", load, name, got, want)
 			}
 		}
@@ -309,6 +328,55 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// TestSpeed asserts ratios in one run, not times: the engine with metrics takes
+// at most so many times the CPU time of the loop by hand, without and with the
+// log on disk. Each of the three is the fastest of some rounds, in turns.
+// VRAMSIM_LONG makes the rounds long enough to tell.
+func TestSpeed(t *testing.T) {
+	if os.Getenv("VRAMSIM_LONG") != "1" {
+		t.Skip("VRAMSIM_LONG is not set: times of short runs on a busy machine say nothing")
+	}
+	const items, rounds = 1_000_000, 7
+	for _, load := range []string{"heavy", "light"} {
+		best := map[string]time.Duration{"loop": math.MaxInt64, "core": math.MaxInt64, "log": math.MaxInt64}
+		for range rounds {
+			for how := range best {
+				best[how] = min(best[how], timeW1(t, load, how, items))
+			}
+		}
+		core, log := float64(best["core"])/float64(best["loop"]), float64(best["log"])/float64(best["loop"])
+		t.Logf("%s: the loop takes %d ns an item, the engine %d (%.2f times), with the log %d (%.2f times)", load,
+			best["loop"].Nanoseconds()/items, best["core"].Nanoseconds()/items, core, best["log"].Nanoseconds()/items, log)
+		if core > maxCore || log > maxLog {
+			t.Errorf("%s: more than %v times, %v with the log", load, maxCore, maxLog)
+		}
+	}
+}
+
+// How many times the loop's CPU time the engine may take.
+const (
+	maxCore = 3.0
+	maxLog  = 5.0
+)
+
+// timeW1 returns the CPU time that W1 takes one way.
+func timeW1(tb testing.TB, load, how string, items int) time.Duration {
+	setup, folder := w1(tb, load, items), ""
+	if how == "log" {
+		folder = tb.TempDir()
+	}
+	l := newLoop(tb, setup, load)
+	runtime.GC()
+	start := cpuTime()
+	if how == "loop" {
+		l.run(items)
+		l.figuresOf()
+	} else {
+		simulateW1(tb, setup, folder, false)
+	}
+	return cpuTime() - start
+}
+
 // BenchmarkW1 simulates W1, generated in-process, b.N items in one run:
 // metrics on, without and with the log on disk, beside the loop by hand, which
 // finds the same figures.
@@ -318,22 +386,8 @@ func BenchmarkW1(b *testing.B) {
 	for _, load := range []string{"heavy", "light"} {
 		for _, how := range []string{"loop", "core", "log"} {
 			b.Run(load+"/"+how, func(b *testing.B) {
-				setup, folder := w1(b, load, b.N), ""
-				if how == "log" {
-					folder = b.TempDir()
-				}
-				l := newLoop(b, setup, load)
 				b.ReportAllocs()
-				start := cpuTime()
-				b.ResetTimer()
-				if how == "loop" {
-					l.run(b.N)
-					l.figuresOf()
-				} else {
-					simulateW1(b, setup, folder, false)
-				}
-				b.StopTimer()
-				took := cpuTime() - start
+				took := timeW1(b, load, how, b.N)
 				b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "cpu-ns/item")
 			})
 		}

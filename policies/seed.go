@@ -89,7 +89,7 @@ func (s *seed) turn(v *scheduler.View, d scheduler.DeviceID, dec *scheduler.Deci
 			return
 		}
 	}
-	if !v.Busy(d, current) && s.mostReady(v, d) != noModel {
+	if !v.Busy(d, current) && v.TotalReady() > 0 && s.mostReady(v, d) != noModel {
 		dec.Kind = scheduler.DecideEvict
 	}
 }

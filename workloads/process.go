@@ -51,7 +51,7 @@ func newProcess(a *Arrivals, k keys) (process, error) {
 		return newBursts(a, k, entity)
 	}
 	gaps, err := gapsOf(a)
-	return &renewal{gaps: gaps, key: draws}, err
+	return &renewal{gaps: gaps, key: random.NewPrefix(draws)}, err
 }
 
 func gapsOf(a *Arrivals) (random.Dist, error) {
@@ -76,13 +76,13 @@ func after(t scheduler.Time, d float64) scheduler.Time {
 // renewal has independent gaps.
 type renewal struct {
 	gaps random.Dist
-	key  uint64
+	key  random.Prefix
 	n    uint64
 	at   scheduler.Time
 }
 
 func (p *renewal) next() (scheduler.Time, bool) {
-	p.at = after(p.at, p.gaps.Quantile(random.Uniform(random.Key(p.key, p.n))))
+	p.at = after(p.at, p.gaps.Quantile(random.Uniform(p.key.Key(p.n))))
 	p.n++
 	return p.at, true
 }
@@ -226,14 +226,14 @@ func newBursts(a *Arrivals, k keys, entity uint64) (*bursts, error) {
 		return nil, err
 	}
 	p := &bursts{a: a, draws: random.NewStream(k.of(entity, forCount)), nextBackground: scheduler.MaxTime}
-	p.starts = &renewal{gaps: every, key: k.of(entity, forState)}
+	p.starts = &renewal{gaps: every, key: random.NewPrefix(k.of(entity, forState))}
 	p.nextStart, _ = p.starts.next()
 	if a.Rate.Count > 0 {
 		gaps, err := random.Exponential(a.Rate.gap())
 		if err != nil {
 			return nil, err
 		}
-		p.background = &renewal{gaps: gaps, key: k.of(entity, forArrival)}
+		p.background = &renewal{gaps: gaps, key: random.NewPrefix(k.of(entity, forArrival))}
 		p.nextBackground, _ = p.background.next()
 	}
 	return p, nil

@@ -11,7 +11,7 @@ import (
 type streams struct {
 	cfg     *Streams
 	keys    keys
-	key     uint64 // of the models of an open loop
+	key     random.Prefix // of the models of an open loop
 	base    picker
 	windows []picker
 
@@ -20,7 +20,7 @@ type streams struct {
 }
 
 func newStreams(s *Streams, k keys) *streams {
-	m := &streams{cfg: s, keys: k, key: k.of(0, forModel), base: newPicker(s.Popularity.weights(len(s.Models)))}
+	m := &streams{cfg: s, keys: k, key: random.NewPrefix(k.of(0, forModel)), base: newPicker(s.Popularity.weights(len(s.Models)))}
 	for _, w := range s.Popularity.Windows {
 		m.windows = append(m.windows, newPicker(w))
 	}
@@ -32,15 +32,15 @@ func (s *streams) whole() bool { return true }
 func (s *streams) job(at scheduler.Time, who, ordinal uint64, out *batch) error {
 	key := s.key
 	if who != 0 {
-		key = s.keys.of(who, forModel)
+		key = random.NewPrefix(s.keys.of(who, forModel))
 	}
 	p := &s.base
 	if n := len(s.windows); n > 0 {
 		p = &s.windows[min(int64(at/s.cfg.Popularity.Window), int64(n-1))]
 	}
 	sticky := s.cfg.Popularity.Sticky
-	if sticky == 0 || !s.started || random.Uniform(random.Key(key, ordinal, uint64(forBranch))) >= sticky {
-		s.last, s.started = p.pick(random.Uniform(random.Key(key, ordinal))), true
+	if sticky == 0 || !s.started || random.Uniform(random.Prefix(key.Key(ordinal)).Key(uint64(forBranch))) >= sticky {
+		s.last, s.started = p.pick(random.Uniform(key.Key(ordinal))), true
 	}
 	out.arrive(at, s.cfg.Models[s.last], 0, 0)
 	return nil

@@ -37,6 +37,17 @@ func Key(seed uint64, parts ...uint64) uint64 {
 	return h
 }
 
+// Prefix is the beginning of a Key, for the many keys that share it.
+type Prefix uint64
+
+// NewPrefix begins keys with a seed and, it may be, some parts.
+func NewPrefix(seed uint64, parts ...uint64) Prefix { return Prefix(Key(seed, parts...)) }
+
+// Key returns the key with one more part: NewPrefix(s, a).Key(b) = Key(s, a, b).
+func (p Prefix) Key(part uint64) uint64 {
+	return mix(bits.RotateLeft64(uint64(p), 23)*golden ^ mix(part+golden))
+}
+
 // Hash turns a name into a part of a Key: FNV-1a, then mixed.
 func Hash(name string) uint64 {
 	h := uint64(14695981039346656037)

@@ -263,3 +263,9 @@ func TestFixed(t *testing.T) {
 		t.Error("an exponential is not fixed")
 	}
 }
+
+func TestPrefix(t *testing.T) {
+	if Key(7, 1, 2, 3) != Prefix(NewPrefix(7, 1).Key(2)).Key(3) || Key(7, 1) != NewPrefix(7).Key(1) {
+		t.Error("a key is not its prefix and one more part")
+	}
+}

@@ -122,14 +122,17 @@ func (d *decoder) checkClairvoyance(c *Cell) {
 
 // describe computes what tables show of a cell that is right.
 func (c *Cell) describe(swept []string) {
-	own := []string{"hardware", "models", "workload", "attempts", "faults"}
+	what := []string{"hardware", "models", "workload", "attempts", "faults"}
+	own := what
 	for _, s := range swept {
 		if s == "seed" || s == "policies" {
 			own = append(own, s)
 		}
 	}
-	c.what = c.identity("hardware", "models", "workload", "attempts", "faults")
-	c.ID = digest(c.identity(own...))
+	c.what = c.identity(what...)
+	if c.ID = digest(c.what); len(own) > len(what) {
+		c.ID = digest(c.identity(own...))
+	}
 	c.Workload = digest(append(c.identity("seed", "workload"), c.modelNames()...))
 	c.random = c.varies()
 	for i := range c.policies {

@@ -114,7 +114,12 @@ func (c *Cell) identity(sections ...string) []byte {
 	return render(n)
 }
 
+// byContent returns a tree in which files stand for what they hold; that is n
+// itself if there are none.
 func byContent(n *node) *node {
+	if !n.holdsFiles() {
+		return n
+	}
 	c := n.clone()
 	var walk func(*node)
 	walk = func(n *node) {
@@ -127,6 +132,13 @@ func byContent(n *node) *node {
 	}
 	walk(c)
 	return c
+}
+
+func (n *node) holdsFiles() bool {
+	if n.content != "" {
+		return true
+	}
+	return slices.ContainsFunc(n.values, (*node).holdsFiles)
 }
 
 // digest returns the first 8 hexadecimal digits of the SHA-256 of a text.

@@ -31,9 +31,11 @@ func writeBlock(b *strings.Builder, n *node, indent int) {
 			fmt.Fprintf(b, "%s%s %s\n", pad, head, flow(v))
 			continue
 		}
-		if one := flow(v); len(one)+len(pad)+len(head) < flowWidth && indent > 0 {
-			fmt.Fprintf(b, "%s%s %s\n", pad, head, one)
-			continue
+		if indent > 0 {
+			if one := flow(v); len(one)+len(pad)+len(head) < flowWidth {
+				fmt.Fprintf(b, "%s%s %s\n", pad, head, one)
+				continue
+			}
 		}
 		fmt.Fprintf(b, "%s%s\n", pad, head)
 		writeBlock(b, v, indent+1)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,9 +209,15 @@ func testManyModels(t *testing.T) {
 	}
 	b = append(b, "workload: {items: 200, arrivals: {poisson: {rate: 0.1/s}}, streams: {popularity: {zipf: {s: 1}}}}\npolicies: [{use: sticky}]\noutput: {report: [], charts: []}\n"...)
 	write(t, "many.yaml", string(b))
-	start := cpuTime()
-	f := runJSON(t, exitOK, "many.yaml")
-	took := cpuTime() - start
+	var f figures
+	took := time.Duration(math.MaxInt64)
+	for range 3 { // other work on the machine makes a run slower, nothing makes it faster
+		start := cpuTime()
+		f = runJSON(t, exitOK, "many.yaml")
+		if took = min(took, cpuTime()-start); took <= most {
+			break
+		}
+	}
 	t.Logf("%d models in %v", n, took)
 	if took > most {
 		t.Errorf("%d models took %v, more than %v", n, took, most)

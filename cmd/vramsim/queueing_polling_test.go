@@ -40,6 +40,7 @@ func pollingSymmetric(c *queueCase) []trial {
 		duration   float64
 	}{{"exhaustive", "exhaustive", 18_000}, {"gated", "gated", 18_000}, {"1limited", oneItem, 98_000}} {
 		tr := polled(v.key, models, streams(sum(rates), n, rates...), v.visit, 40, v.duration)
+		tr.varied = v.visit == oneItem
 		tr.figures = append(queueFigures("rho"), figure{key: "Wq_" + v.key, read: overall().wait()}, figure{key: "mean_cycle", read: cycle(n)})
 		list = append(list, tr)
 	}

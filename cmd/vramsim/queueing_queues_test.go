@@ -80,6 +80,7 @@ func shortestFirst(c *queueCase) []trial {
 	tr := trial{name: "summary", limit: shortLimit, queueFile: queueFile{models: []string{queueModel("m0", "1GB", "0s", "max: 1, per_item: "+seconds(1/c.num("mu")))}, warmup: 800,
 		policies: "  - {use: fifo, as: sjf, order: work, params: {fill: false}}\n  - {use: fifo, params: {fill: false}}\n",
 		traces:   tracesOf(32, func(draw *drawing) { draw.works(c.num("lam")) }), items: 9_000}}
+	tr.varied = true
 	tr.figures = []figure{{key: "Wq", policy: "sjf", read: overall().wait()}, {key: "Wq_fifo", policy: "fifo", read: overall().wait()}}
 	return []trial{tr}
 }

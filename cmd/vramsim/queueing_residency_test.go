@@ -94,6 +94,7 @@ func underPolicy(c *queueCase, policy string, items int) trial {
 	lam, mu, rates, all := c.nums("lam"), c.nums("mu"), c.nums("load_rate"), overall()
 	var pipelines []string
 	tr := trial{name: policy, limit: shortLimit, queueFile: queueFile{replicates: 40, items: items, warmup: 800}}
+	tr.varied = policy == "priority"
 	for i := range lam {
 		tr.models = append(tr.models, queueModel(fmt.Sprintf("m%d", i), "10GB", "{exp: {mean: "+seconds(1/rates[i])+"}}", exponential(1/mu[i])))
 		pipelines = append(pipelines, fmt.Sprintf("{name: p%d, weight: %g, stages: [{id: s, model: m%d, priority: %d}]}", i, lam[i], i, len(lam)-i))

@@ -229,13 +229,18 @@ type trial struct {
 	long  bool    // only in the long version, and no longer there
 	// byReplicates grows the long version by replicates instead of items.
 	byReplicates bool
-	figures      []figure
+	// varied results take half as many items again for the same half-width.
+	varied  bool
+	figures []figure
 }
 
 // bound returns the limit in force. The long version of a trial has more
 // items for a third of the half-width.
 func (tr *trial) bound() (limit, scale float64) {
 	if long() && !tr.long && tr.limit == shortLimit {
+		if tr.varied {
+			return longLimit, 1.5 * longScale
+		}
 		return longLimit, longScale
 	}
 	return tr.limit, 1

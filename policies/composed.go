@@ -6,12 +6,6 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// Reasons that composed policies give, besides those of package scheduler.
-const (
-	ReasonFill     = 3 // a batch while another model is on its way; value: that model
-	ReasonPrefetch = 4 // a load ahead of need; value: 0
-)
-
 // Reasons of rejections.
 const (
 	RejectQueueCap  = 1 // the queue was full
@@ -352,7 +346,7 @@ func (p *composed) between(v *scheduler.View, d scheduler.DeviceID, m scheduler.
 		p.wakeAt(again)
 		return scheduler.Decision{}
 	}
-	return scheduler.Run(d, f, min(n, v.Fits(d, f))).Because(ReasonFill, int64(m))
+	return scheduler.Run(d, f, min(n, v.Fits(d, f))).Because(scheduler.ReasonFill, int64(m))
 }
 
 // ahead loads what the prefetcher wants into the headroom of a device whose
@@ -372,7 +366,7 @@ func (p *composed) ahead(v *scheduler.View) (scheduler.Decision, bool) {
 			}
 		}
 		if v.Headroom(d)-p.unused(v, d) >= v.Bytes(m) {
-			return scheduler.Load(d, m).Because(ReasonPrefetch, 0), true
+			return scheduler.Load(d, m).Because(scheduler.ReasonPrefetch, 0), true
 		}
 	}
 	return scheduler.Decision{}, false

@@ -81,7 +81,7 @@ func (p *composed) reason(d scheduler.DeviceID) int64 {
 
 func (p *composed) sawBatch(v *scheduler.View, ev scheduler.Event) {
 	why := p.reason(ev.Device)
-	if why == ReasonFill {
+	if why == scheduler.ReasonFill {
 		return
 	}
 	s, t := &p.stays[ev.Device], &p.targets[ev.Device]
@@ -107,7 +107,7 @@ func (p *composed) sawLoad(ev scheduler.Event) {
 		return
 	}
 	why := p.reason(d)
-	if why != ReasonPrefetch {
+	if why != scheduler.ReasonPrefetch {
 		p.targets[d] = target{model: ev.Model, forced: why == scheduler.ReasonUrgent}
 	}
 }

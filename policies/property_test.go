@@ -170,7 +170,7 @@ func (c *contract) saw(ev scheduler.Event) {
 	v := c.state.Core.View()
 	switch ev.Kind {
 	case scheduler.Note:
-		c.fill = ev.ID == policies.ReasonFill
+		c.fill = ev.ID == scheduler.ReasonFill
 	case scheduler.MemberDispatched:
 		item, _ := v.ItemByID(ev.Item())
 		c.latest = max(c.latest, item.Seq)

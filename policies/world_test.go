@@ -318,7 +318,7 @@ func (o *outcome) read() {
 	for seq, ev := range o.events {
 		switch ev.Kind {
 		case scheduler.Note:
-			fill = ev.ID == policies.ReasonFill
+			fill = ev.ID == scheduler.ReasonFill
 		case scheduler.MemberDispatched:
 			members = append(members, ev.Item())
 		case scheduler.BatchStarted:

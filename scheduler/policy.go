@@ -110,5 +110,7 @@ func (d Decision) Because(code, value int64) Decision {
 const (
 	ReasonOverBudget = 1 // the ledger refused a run the rule wanted; value: bytes missing
 	ReasonUrgent     = 2 // a forced visit; value: how long the oldest item had waited, ns
+	ReasonFill       = 3 // a batch while another model is on its way; value: that model
+	ReasonPrefetch   = 4 // a load ahead of need; value: 0
 	ReasonUser       = 1000
 )

@@ -6,7 +6,6 @@ package explain
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 
@@ -26,22 +25,35 @@ var ErrNotThere = errors.New("the log does not have it")
 // fold applies events to a core, calling before for each until it returns
 // false; it returns the core in the state before that event.
 func (r *Run) fold(before func(core *scheduler.Core, seq int64, ev scheduler.Event) bool) (*scheduler.Core, error) {
+	alone := func(scheduler.Kind) bool { return false }
+	return r.foldParts(alone, func(core *scheduler.Core, seq int64, part []scheduler.Event) bool { return before(core, seq, part[0]) })
+}
+
+// foldParts is fold for parts of the log at once, each of which ends with the
+// first event whose kind does not go on; before is called with the sequence
+// number of that one. The slice is good during the call.
+func (r *Run) foldParts(goesOn func(scheduler.Kind) bool, before func(core *scheduler.Core, last int64, part []scheduler.Event) bool) (*scheduler.Core, error) {
 	replay, err := scheduler.NewStateReplay(r.Config)
 	if err != nil {
 		return nil, err
 	}
-	seq := int64(0)
+	var part []scheduler.Event
+	seq := int64(-1)
 	for ev, err := range r.Events {
 		if err != nil {
 			return nil, err
 		}
-		if !before(replay.Core, seq, ev) {
+		part = append(part, ev)
+		if seq++; goesOn(ev.Kind) {
+			continue
+		}
+		if !before(replay.Core, seq, part) {
 			break
 		}
-		if err := replay.Append([]scheduler.Event{ev}); err != nil {
+		if err := replay.Append(part); err != nil {
 			return nil, err
 		}
-		seq++
+		part = part[:0]
 	}
 	return replay.Core, nil
 }
@@ -62,51 +74,6 @@ func At(w io.Writer, r *Run, t scheduler.Time) error {
 	p.linef("At %v, after event %d:", t, last)
 	p.state(core.View(), t)
 	return p.err
-}
-
-// Decision writes what the policy saw before the decision at sequence number
-// seq of the log, and what it decided. A seq that is no decision is an error
-// that names the next one.
-func Decision(w io.Writer, r *Run, seq int64) error {
-	var found, note scheduler.Event
-	next, noted := int64(-1), false
-	core, err := r.fold(func(core *scheduler.Core, at int64, ev scheduler.Event) bool {
-		if at == seq-1 && ev.Kind == scheduler.Note {
-			note, noted = ev, true
-		}
-		if at >= seq && made(ev.Kind) {
-			found, next = ev, at
-			return false
-		}
-		return true
-	})
-	switch {
-	case err != nil:
-		return err
-	case next < 0:
-		return fmt.Errorf("event %d, or any decision after it: %w", seq, ErrNotThere)
-	case next != seq:
-		return fmt.Errorf("event %d is no decision of the policy; the next one is event %d", seq, next)
-	}
-	p := &printer{w: w, run: r}
-	v := core.View()
-	p.linef("Event %d, at %v: the policy decided to %s", seq, found.At, p.decision(v, found))
-	if noted {
-		p.linef("  its reason: %s", reason(note))
-	}
-	p.linef("It saw, before that:")
-	p.state(v, found.At)
-	return p.err
-}
-
-// made reports whether the policy makes events of kind k; the others follow
-// from them.
-func made(k scheduler.Kind) bool {
-	switch k {
-	case scheduler.BatchStarted, scheduler.LoadStarted, scheduler.LoadClaimed, scheduler.EvictStarted, scheduler.ItemRejected, scheduler.ModelHeld, scheduler.TimerSet:
-		return true
-	}
-	return false
 }
 
 // Divergence writes the first event in which two logs differ and the state

@@ -76,7 +76,9 @@ func (p *printer) deviceState(v *scheduler.View, d scheduler.DeviceID, now sched
 		b := v.RunningBatch(d, i)
 		p.linef("    runs %d of %s since %v, estimated until %v", b.N, v.Model(b.Model).Name, b.Start, b.End)
 	}
-	if m, end, busy := v.Link(d); busy {
+	if m, end, busy := v.Link(d); busy && v.State(d, m) == scheduler.Claimed {
+		p.linef("    has claimed room for %s, to load it once others have left", v.Model(m).Name)
+	} else if busy {
 		p.linef("    loads %s, estimated until %v", v.Model(m).Name, end)
 	}
 	var resident, leaving []string
@@ -134,12 +136,18 @@ func (p *printer) eventOrEnd(v *scheduler.View, ev scheduler.Event, ended bool) 
 }
 
 // reason says why a policy decided so, as far as codes are known.
-func reason(note scheduler.Event) string {
+func reason(v *scheduler.View, note scheduler.Event) string {
 	switch note.ID {
 	case scheduler.ReasonOverBudget:
 		return fmt.Sprintf("its rule wanted more than the budget has, by %v", scheduler.Bytes(note.Value))
 	case scheduler.ReasonUrgent:
 		return fmt.Sprintf("urgent, the oldest item had waited %v", scheduler.Time(note.Value))
+	case scheduler.ReasonFill:
+		if note.Value >= 0 && note.Value < int64(v.Models()) {
+			return fmt.Sprintf("to use the time while %s is on its way", v.Model(scheduler.ModelID(note.Value)).Name)
+		}
+	case scheduler.ReasonPrefetch:
+		return "a prefetch, ahead of need"
 	}
 	return fmt.Sprintf("code %d, value %d", note.ID, note.Value)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func newExplain(a *app) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&q.at, "at", "", "`time` since the start of the run, like 12.5s")
 	flags.StringVar(&q.item, "item", "", "`id` of an item, as the trace or the pipelines name it, or its number")
-	flags.Int64Var(&q.decision, "decision", -1, "`number` of an event that is a decision")
+	flags.Int64Var(&q.decision, "decision", 0, "`number` of an event that is a decision, from 0")
 	flags.StringVar(&q.divergence, "divergence", "", "another `policy` of the run")
 	flags.StringVar(&q.cell, "cell", "", "`id` of the cell; the first if left out")
 	flags.StringVar(&q.policy, "policy", "", "`name` of the policy; the chosen one if left out")
@@ -78,14 +79,16 @@ func (q *question) answer(w io.Writer, dir *rundir.Dir, s *summary.Summary) erro
 		return err
 	}
 	defer closer.Close()
+	if err := q.scope(w, cell, policy); err != nil {
+		return err
+	}
 	switch {
 	case q.at != "":
 		at, err := scheduler.ParseTime(q.at)
 		if err != nil || at < 0 {
 			return usagef("--at %q: it is a time since the start of the run, like 12.5s", q.at)
 		}
-		err = explain.At(w, run, at)
-		return err
+		return explain.At(w, run, at)
 	case q.item != "":
 		return explain.Item(w, run, q.item)
 	case q.divergence != "":
@@ -101,6 +104,20 @@ func (q *question) answer(w io.Writer, dir *rundir.Dir, s *summary.Summary) erro
 		return explain.Divergence(w, run, other, [2]string{policy, with})
 	}
 	return explain.Decision(w, run, q.decision)
+}
+
+// scope writes which simulation of the run is explained; a divergence names its
+// policies itself.
+func (q *question) scope(w io.Writer, cell *summary.Cell, policy string) error {
+	text := "Cell " + cell.ID
+	for _, path := range summary.Names(cell.Set) {
+		text += fmt.Sprintf(" %s=%s", path, cell.Set[path])
+	}
+	if q.divergence == "" {
+		text += ", policy " + policy
+	}
+	_, err := fmt.Fprintf(w, "%s, replicate %d:\n", text, q.replicate)
+	return err
 }
 
 // explained opens the log of one replicate with what its core was made of.

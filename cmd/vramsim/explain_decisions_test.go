@@ -30,8 +30,12 @@ type sight struct {
 func (w *witness) Next(v *scheduler.View) scheduler.Decision {
 	d := w.Policy.Next(v)
 	if d.Kind != scheduler.DecideIdle {
+		items := "items"
+		if v.TotalReady() == 1 {
+			items = "item"
+		}
 		w.seen[w.seq] = sight{why: d.Why.Code != 0,
-			queues: fmt.Sprintf("  queues: %d ready items of %d in the system\n", v.TotalReady(), v.InSystem()),
+			queues: fmt.Sprintf("  queues: %d ready %s of %d in the system\n", v.TotalReady(), items, v.InSystem()),
 			device: fmt.Sprintf("  gpu0: %v reserved of %v, %d of 1 slots free\n", v.Reserved(0), v.Budget(0), v.FreeSlots(0))}
 	}
 	return d

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,6 +67,41 @@ func TestExplainItem(t *testing.T) {
 	}
 }
 
+// TestExplainSaysOfWhat: the first line names what is explained, whether it was
+// asked for or not.
+func TestExplainSaysOfWhat(t *testing.T) {
+	run := explainedRun(t)
+	for _, question := range [][]string{{"--at", "1m"}, {"--item", "video/0/sound/0"}, {"--decision", "105"}} {
+		for _, c := range []struct {
+			args []string
+			want string
+		}{
+			{nil, " hardware.gpus[0].memory=12GB, policy sticky, replicate 0:"},
+			{[]string{"--policy", "seed", "--replicate", "0"}, " hardware.gpus[0].memory=12GB, policy seed, replicate 0:"},
+		} {
+			code, text, stderr := vramsim(t, slices.Concat([]string{"explain", run}, question, c.args)...)
+			first, _, _ := strings.Cut(text, "\n")
+			if code != 0 || !strings.HasPrefix(first, "Cell ") || !strings.HasSuffix(first, c.want) {
+				t.Errorf("%v %v: exit %d: %s%s", question, c.args, code, text, stderr)
+			}
+		}
+	}
+	if _, text, _ := vramsim(t, "explain", run, "--policy", "seed", "--divergence", "sticky", "--replicate", "1"); !strings.Contains(text, "memory=12GB, replicate 1:\nseed and sticky first differ") {
+		t.Errorf("divergence: %s", text)
+	}
+}
+
+func TestExplainCountsInWords(t *testing.T) {
+	run := explainedRun(t)
+	code, text, _ := vramsim(t, "explain", run, "--policy", "sticky", "--item", "video/0/sound/0")
+	if code != 0 || !strings.Contains(text, ", 1 batch of 7 items\n") || strings.Contains(text, " 1 batches") {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	if _, help, _ := vramsim(t, "explain", "--help"); strings.Contains(help, "default -1") {
+		t.Errorf("%s", help)
+	}
+}
+
 // meanwhile adds up what the one device did, each stretch once: loads and
 // evictions may lie over batches of other models, but not in these runs.
 func meanwhile(t *testing.T, text string) (sum scheduler.Time) {
@@ -110,6 +146,12 @@ func TestExplainStateAndDecisions(t *testing.T) {
 	}
 	if code, text := explain("--policy", "seed", "--divergence", "seed"); code != 0 || !strings.Contains(text, "do the same") {
 		t.Errorf("divergence from itself: exit %d: %s", code, text)
+	}
+	if code, text := explain("--policy", "seed", "--at", "0s"); code != 0 || !strings.Contains(text, "At 0s, before the first event:") {
+		t.Errorf("before anything: exit %d: %s", code, text)
+	}
+	if code, text := explain("--policy", "seed", "--at", "99h"); code != 0 || !strings.Contains(text, "The log ends at 640.079745139s, before 356400s. At its end, after event ") || strings.Contains(text, "idle for 35") {
+		t.Errorf("after the end: exit %d: %s", code, text)
 	}
 	for _, bad := range [][]string{{"--item", "nope"}, {"--at", "soon"}, {"--at", "-1s"}, {"--decision", "999999999"}, {"--divergence", "nope"}, {}, {"--at", "1s", "--item", "x"}, {"--at", "1s", "--replicate", "77"}} {
 		if code, text := explain(bad...); code != exitUsage {

@@ -58,20 +58,30 @@ func (r *Run) foldParts(goesOn func(scheduler.Kind) bool, before func(core *sche
 	return replay.Core, nil
 }
 
-// At writes the state after everything that happened up to time t.
+// At writes the state after everything that happened up to time t; after the
+// end of the log it is the state at its end, and says so.
 func At(w io.Writer, r *Run, t scheduler.Time) error {
-	last := int64(-1)
+	last, ended := int64(-1), true
 	core, err := r.fold(func(_ *scheduler.Core, seq int64, ev scheduler.Event) bool {
-		if ev.At <= t {
+		if ended = ev.At <= t; ended {
 			last = seq
 		}
-		return ev.At <= t
+		return ended
 	})
 	if err != nil {
 		return err
 	}
 	p := &printer{w: w, run: r}
-	p.linef("At %v, after event %d:", t, last)
+	end := core.Now()
+	switch {
+	case last < 0:
+		p.linef("At %v, before the first event:", t)
+	case ended && t > end:
+		p.linef("The log ends at %v, before %v. At its end, after event %d:", end, t, last)
+		t = end
+	default:
+		p.linef("At %v, after event %d:", t, last)
+	}
 	p.state(core.View(), t)
 	return p.err
 }

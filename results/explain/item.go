@@ -191,9 +191,9 @@ func (s *story) write(p *printer, core *scheduler.Core) {
 	p.linef("Item %s (number %d), model %s", p.item(s.id), s.id, v.Model(s.arrival.Model).Name)
 	p.linef("  arrived   %v", s.arrival.At)
 	if s.lastDep >= 0 {
-		p.linef("  depended  on %d items; the last, %s, finished at %v", len(s.deps), p.item(s.lastDep), s.lastDepAt)
+		p.linef("  depended  on %s; the last, %s, finished at %v", count(len(s.deps), "item", "items"), p.item(s.lastDep), s.lastDepAt)
 	} else if len(s.deps) > 0 {
-		p.linef("  depended  on %d items", len(s.deps))
+		p.linef("  depended  on %s", count(len(s.deps), "item", "items"))
 	}
 	if s.ready >= 0 {
 		p.linef("  ready     %v, after %v", s.ready, s.ready-s.arrival.At)
@@ -276,7 +276,7 @@ func (s *story) meanwhile(p *printer, v *scheduler.View, from, to scheduler.Time
 		for _, x := range list {
 			text := fmt.Sprintf("  %s %-8s%-20s %v", p.device(d), x.what, v.Model(x.model).Name, x.took)
 			if x.what == "ran" {
-				text += fmt.Sprintf(", %d batches of %d items", x.n, x.members)
+				text += ", " + count(x.n, "batch", "batches") + " of " + count(x.members, "item", "items")
 			} else if x.n > 1 {
 				text += fmt.Sprintf(", %d times", x.n)
 			}
@@ -284,6 +284,6 @@ func (s *story) meanwhile(p *printer, v *scheduler.View, from, to scheduler.Time
 		}
 	}
 	if s.overtaken > 0 {
-		p.linef("  %d items that became ready later started before it, %d of them of other models", s.overtaken, s.ofOthers)
+		p.linef("  %s that became ready later started before it, %d of other models", count(s.overtaken, "item", "items"), s.ofOthers)
 	}
 }

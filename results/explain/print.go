@@ -24,6 +24,14 @@ func (p *printer) linef(format string, args ...any) {
 	}
 }
 
+// count is a number of things, of which one is called so and several so.
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
 // item is an item's name, or its number where it has none.
 func (p *printer) item(id scheduler.ItemID) string {
 	if p.run.Names != nil {
@@ -46,7 +54,7 @@ func (p *printer) state(v *scheduler.View, now scheduler.Time) {
 		}
 	}
 	slices.SortStableFunc(waiting, func(a, b scheduler.ModelID) int { return cmp.Compare(v.Ready(b), v.Ready(a)) })
-	p.linef("  queues: %d ready items of %d in the system", v.TotalReady(), v.InSystem())
+	p.linef("  queues: %s of %d in the system", count(v.TotalReady(), "ready item", "ready items"), v.InSystem())
 	for _, m := range waiting {
 		text := fmt.Sprintf("    %-20s %4d ready", v.Model(m).Name, v.Ready(m))
 		if v.Blocked(m) > 0 {

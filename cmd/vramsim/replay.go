@@ -34,7 +34,8 @@ the same state), with every invariant checked at the end of each step.
 With --policy and --at: what if that policy, which has seen everything from the
 start, had taken over at that time? The simulation is run again, held against
 the log up to then, and the figures of both are printed side by side. Of a run
-it is the simulation that --cell, --from and --replicate name.`,
+it is the simulation that --cell, --from and --replicate name. A policy with
+another order inside queues can only take over from the start, at 0s.`,
 		Args: exactly(1, "a run directory or an event log"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/vramsim/vramsim/policies"
@@ -91,9 +92,12 @@ func (a *app) whatIf(ctx context.Context, path, policy, at, cellID, from string,
 	if err != nil {
 		return err
 	}
-	was, err := foldLog(logPath)
+	was, end, err := foldLog(logPath)
 	if err != nil {
 		return err
+	}
+	if time > end {
+		return usagef("--at %s: the log ends at %v, nothing is left to take over then", at, end)
 	}
 	forked, names, err := a.runFork(ctx, logPath, policy, time)
 	if err != nil {
@@ -146,35 +150,73 @@ func setups(h eventlog.Header, policy string) (both [2]*experiment.Setup, err er
 	return both, fmt.Errorf("the experiment in the log's header has no cell %q", h.Cell)
 }
 
-func foldLog(path string) (*metrics.Result, error) {
+// foldLog returns the result of a log and when it ends.
+func foldLog(path string) (result *metrics.Result, end scheduler.Time, err error) {
 	r, err := eventlog.Open(path)
 	if err != nil {
-		return nil, logError(err)
+		return nil, 0, logError(err)
 	}
 	defer r.Close()
 	h := r.Header()
 	both, err := setups(h, h.Policy)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer both[0].Close()
 	defer both[1].Close()
 	fold, err := metrics.New(foldConfig(both[0], nil, false))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for {
 		events, err := r.Next()
 		if err == io.EOF {
-			return fold.Result(), nil
+			return fold.Result(), end, nil
 		}
 		if err != nil {
-			return nil, logError(err)
+			return nil, 0, logError(err)
 		}
 		if err := fold.Append(events); err != nil {
-			return nil, err
+			return nil, 0, err
+		}
+		if len(events) > 0 {
+			end = events[len(events)-1].At
 		}
 	}
+}
+
+// forkConfig is the configuration of a core under the fork of two setups. An
+// item's place in its queue is fixed when it becomes ready, and keys of two
+// orders do not compare: another order can only be there from the start.
+func forkConfig(both [2]*experiment.Setup, at scheduler.Time) (scheduler.Config, error) {
+	f := &fork{at: at}
+	for i, s := range both {
+		f.policies[i], f.evictors[i] = s.Config.Policy, s.Config.Evictor
+	}
+	cfg := both[0].Config
+	cfg.Policy, cfg.Evictor, cfg.Waits = f, f, cfg.Waits || both[1].Config.Waits
+	was, will := orderOf(both[0].Policy), orderOf(both[1].Policy)
+	switch {
+	case at == 0:
+		cfg.Order = both[1].Config.Order
+	case was != will:
+		return cfg, withHint(usagef("%s cannot take over from %s at %v: it orders queues by %s, not %s, and what waits keeps its place", both[1].Policy.Name, both[0].Policy.Name, at, will, was),
+			"policies of different orders can be compared from the start, --at 0s")
+	}
+	return cfg, nil
+}
+
+// orderOf spells the order inside queues of a policy, with its parameters.
+func orderOf(row experiment.Row) string {
+	name, params := "fifo", ""
+	for _, s := range row.Settings {
+		if s.Path == "order" {
+			name = s.Value
+		} else if key, ok := strings.CutPrefix(s.Path, "order."+name+"."); ok {
+			params += fmt.Sprintf(" %s=%s", key, s.Value)
+		}
+	}
+	return name + params
 }
 
 // runFork simulates the fork and returns its result and what the two policies
@@ -190,12 +232,11 @@ func (a *app) runFork(ctx context.Context, path, policy string, at scheduler.Tim
 		return nil, names, err
 	}
 	defer func() { err = errors.Join(err, both[0].Close(), both[1].Close()) }()
-	f := &fork{at: at}
-	for i, s := range both {
-		f.policies[i], f.evictors[i], names[i] = s.Config.Policy, s.Config.Evictor, s.Policy.Name
+	names = [2]string{both[0].Policy.Name, both[1].Policy.Name}
+	cfg, err := forkConfig(both, at)
+	if err != nil {
+		return nil, names, err
 	}
-	cfg := both[0].Config
-	cfg.Policy, cfg.Evictor, cfg.Waits = f, f, cfg.Waits || both[1].Config.Waits
 	core, err := scheduler.New(cfg)
 	if err != nil {
 		return nil, names, err

@@ -30,13 +30,13 @@ func whatIfOf(t *testing.T, args ...string) (was, forked map[string]string) {
 }
 
 // TestWhatIf: a policy that takes over at the start does what it does alone,
-// one that takes over after the end changes nothing, and one in between does
+// one that takes over at the end changes nothing, and one in between does
 // something else than either.
 func TestWhatIf(t *testing.T) {
 	run := explainedRun(t)
 	seed, early := whatIfOf(t, run, "--from", "seed", "--policy", "sticky", "--at", "0s")
 	sticky, same := whatIfOf(t, run, "--from", "sticky", "--policy", "sticky", "--at", "3m")
-	_, late := whatIfOf(t, run, "--from", "seed", "--policy", "sticky", "--at", "10h")
+	_, late := whatIfOf(t, run, "--from", "seed", "--policy", "sticky", "--at", "640.079745139s")
 	_, between := whatIfOf(t, run, "--from", "seed", "--policy", "sticky", "--at", "5m")
 	for metric := range seed {
 		if early[metric] != sticky[metric] || same[metric] != sticky[metric] || late[metric] != seed[metric] {
@@ -47,8 +47,38 @@ func TestWhatIf(t *testing.T) {
 	if between[mean] == seed[mean] || between[mean] == sticky[mean] || seed[mean] == sticky[mean] {
 		t.Errorf("mean latency: seed %s, sticky %s, what if %s", seed[mean], sticky[mean], between[mean])
 	}
-	for _, bad := range [][]string{{}, {"--policy", "sticky"}, {"--at", "1s"}, {"--verify", "--at", "1s", "--policy", "sticky"}, {"--policy", "stick", "--at", "1s"}, {"--policy", "sticky", "--at", "soon"}} {
+	for _, bad := range [][]string{{}, {"--policy", "sticky"}, {"--at", "1s"}, {"--verify", "--at", "1s", "--policy", "sticky"}, {"--policy", "stick", "--at", "1s"}, {"--policy", "sticky", "--at", "soon"},
+		{"--from", "seed", "--policy", "sticky", "--at", "640.079745140s"}} {
 		if code, _, stderr := vramsim(t, append([]string{"replay", run}, bad...)...); code != exitUsage {
+			t.Errorf("%v: exit %d: %s", bad, code, stderr)
+		}
+	}
+}
+
+// TestWhatIfOrders: a policy with an order of its own does from the start what
+// it does alone, and cannot take over queues that another order has made.
+func TestWhatIfOrders(t *testing.T) {
+	out := t.TempDir()
+	if code, _, stderr := vramsim(t, "run", "testdata/orders.yaml", "-q", "-o", out); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	run := filepath.Join(out, "orders", "latest")
+	plain, early := whatIfOf(t, run, "--from", "plain", "--policy", "deadline", "--at", "0s")
+	deadline, back := whatIfOf(t, run, "--from", "deadline", "--policy", "plain", "--at", "0s")
+	for metric := range plain {
+		if early[metric] != deadline[metric] || back[metric] != plain[metric] {
+			t.Errorf("%s: plain %s, deadline %s; from the start %s and %s", metric, plain[metric], deadline[metric], early[metric], back[metric])
+		}
+	}
+	const wait = "item_wait_seconds.mean"
+	if plain[wait] == deadline[wait] {
+		t.Errorf("the order changes nothing: %s", plain[wait])
+	}
+	whatIfOf(t, run, "--from", "plain", "--policy", "fifo", "--at", "3m") // the same order
+	whatIfOf(t, run, "--from", "aging", "--policy", "minute", "--at", "3m")
+	for _, bad := range [][3]string{{"plain", "deadline", "orders queues by deadline, not fifo"}, {"deadline", "plain", "orders queues by fifo, not deadline"}, {"aging", "ten", "orders queues by aging step=10s, not aging step=60s"}} {
+		code, _, stderr := vramsim(t, "replay", run, "--from", bad[0], "--policy", bad[1], "--at", "3m")
+		if code != exitUsage || !strings.Contains(stderr, bad[2]) || !strings.Contains(stderr, "hint: ") {
 			t.Errorf("%v: exit %d: %s", bad, code, stderr)
 		}
 	}
@@ -94,7 +124,7 @@ func TestWhatIfHoldsTheLog(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := vramsim(t, "replay", altered, "--policy", "sticky", "--at", "1h"); code != exitInvariant || !strings.Contains(stderr, "differs at event 19") {
+	if code, _, stderr := vramsim(t, "replay", altered, "--policy", "sticky", "--at", "10m"); code != exitInvariant || !strings.Contains(stderr, "differs at event 19") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

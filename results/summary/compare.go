@@ -222,6 +222,7 @@ func Compare(runs []Labelled, unpaired bool) (*Summary, error) {
 func at(policy, label string) string { return policy + "@" + label }
 
 // mergeCell joins the cells of all runs that set what cell of the first sets.
+// Of its bounds those stay that all of them have: others do not hold for all.
 func mergeCell(runs []Labelled, cell *Cell, unpaired bool) (Cell, bool, error) {
 	merged := Cell{ID: cell.ID, Set: maps.Clone(cell.Set), Workload: cell.Workload, Bounds: maps.Clone(cell.Bounds), Policies: []Policy{}}
 	var against []string // what each merged policy is compared with
@@ -231,6 +232,7 @@ func mergeCell(runs []Labelled, cell *Cell, unpaired bool) (Cell, bool, error) {
 			return Cell{}, false, nil
 		}
 		other := &r.Run.Cells[i]
+		maps.DeleteFunc(merged.Bounds, func(figure string, b Bound) bool { return !b.equal(other.Bounds[figure]) })
 		if !unpaired && (cell.Workload == "" || other.Workload != cell.Workload) {
 			return Cell{}, false, fmt.Errorf("%s, cell %s: %w", r.Label, other.ID, ErrUnpaired)
 		}
@@ -250,6 +252,11 @@ func mergeCell(runs []Labelled, cell *Cell, unpaired bool) (Cell, bool, error) {
 	}
 	judgement{paired: !unpaired}.compare(pairs)
 	return merged, true, nil
+}
+
+// equal reports whether both are known and say the same of every replicate.
+func (b Bound) equal(other Bound) bool {
+	return b.Value.Known() && b.Value == other.Value && slices.Equal(b.PerReplicate, other.PerReplicate)
 }
 
 // opponent names what a policy of the run with that label is compared with.

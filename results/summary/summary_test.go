@@ -433,6 +433,26 @@ func TestCompareRuns(t *testing.T) {
 	}
 }
 
+// TestCompareKeepsCommonBounds: what bounds the first run need not bound a run
+// on other hardware, with faults or with less work.
+func TestCompareKeepsCommonBounds(t *testing.T) {
+	in := input()
+	in.Cells[0].Bounds = map[string][]float64{"makespan_seconds": {90, 91}, "model_loads": {5, 5}, "model_switches": {4, 6}, "item_latency_seconds.mean": {1, 1}}
+	other := input()
+	other.Cells[0].Bounds = map[string][]float64{"makespan_seconds": {90, 91}, "model_loads": {3, 3}, "model_switches": {5, 5}}
+	first := Build(in)
+	s, err := Compare([]Labelled{{"old", first}, {"new", Build(other)}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := s.Cells[0].Bounds; len(b) != 1 || b["makespan_seconds"].Value != 90.5 {
+		t.Errorf("bounds of both runs: %v", b)
+	}
+	if len(first.Cells[0].Bounds) != 4 {
+		t.Errorf("the compared run lost bounds: %v", first.Cells[0].Bounds)
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

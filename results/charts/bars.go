@@ -18,6 +18,8 @@ type Bar struct {
 	Baseline    bool
 	Clairvoyant bool
 	Invalid     bool // drawn without a bar, as the word
+	// Finishes is what a policy finishes of its items, like "15%"; empty for all.
+	Finishes string
 }
 
 // label is the name with what must be known about it.
@@ -25,11 +27,14 @@ func (b Bar) label() string {
 	if b.Clairvoyant {
 		return b.Name + " (clairvoyant)"
 	}
+	if b.Finishes != "" {
+		return b.Name + " (finishes " + b.Finishes + ")"
+	}
 	return b.Name
 }
 
 // Switches draws the model switches of each policy, fewest first, and a line at
-// bound, which no policy can beat; 0 for none.
+// bound, which no policy can beat that finishes everything; 0 for none.
 func Switches(head Head, bars []Bar, bound float64) *Chart {
 	return ranking(head, bars, "model switches", 1, bound)
 }
@@ -51,7 +56,7 @@ func Latencies(head Head, bars []Bar, bound float64) *Chart {
 	return ranking(head, bars, "mean latency ["+unit+"]", seconds, bound)
 }
 
-// boundLine marks what no policy can beat.
+// boundLine marks what no policy can beat that finishes everything.
 var boundLine = draw.LineStyle{Color: vermilion, Width: 1.3, Dashes: []vg.Length{5, 3}}
 
 const barRow = 23 * vg.Length(1)
@@ -87,7 +92,8 @@ func ranking(head Head, bars []Bar, title string, unit, bound float64) *Chart {
 	legend := barLegend(shown, interval)
 	if bound /= unit; usable(bound) && bound > 0 {
 		top = max(top, bound)
-		legend = append(legend, entry{"bound: no policy can do better (" + short(bound) + ")", func(p pen, at box) {
+		notes = append(notes, "Bound: no policy that finishes everything can do better.")
+		legend = append(legend, entry{"bound (" + short(bound) + ")", func(p pen, at box) {
 			p.line(boundLine, (at.left+at.right)/2, at.bottom, (at.left+at.right)/2, at.top)
 		}})
 	}

@@ -80,6 +80,9 @@ func bars(s *summary.Summary, cell *summary.Cell, metric, statistic string) (lis
 		p := &cell.Policies[i]
 		f := p.Figure(metric, statistic)
 		b := Bar{Name: p.Policy, Value: float64(f.Value), Baseline: p.Policy == s.Baseline, Clairvoyant: p.Clairvoyant, Invalid: p.Status == summary.Invalid}
+		if text := table.Finished(p); text != "100%" {
+			b.Finishes = text
+		}
 		if f.CI95 != nil {
 			b.Low, b.High = float64(f.CI95[0]), float64(f.CI95[1])
 		}

@@ -30,7 +30,7 @@ func TestChartsOfACell(t *testing.T) {
 	s := cellInput(3)
 	for name, want := range map[string][]string{
 		"switches":  {">How often each policy switches models<", ">video · gpus[0].memory = 8GB · 3 replicates<", ">seed<", ">belady (clairvoyant)<", ">101 ± 2.5<", ">INVALID<"},
-		"latency":   {">11 ± 2.5<", ">INVALID<", ">mean latency [s]<", ">bound: no policy can do better (5)<"},
+		"latency":   {">11 ± 2.5<", ">INVALID<", ">mean latency [s]<", ">bound (5)<", ">Bound: no policy that finishes everything can do better.<"},
 		"breakdown": {">50<", ">25<"},
 		"waits":     {">whisper<", ">qwen3<", ">sticky<"},
 	} {
@@ -47,6 +47,16 @@ func TestChartsOfACell(t *testing.T) {
 	one := cellInput(1)
 	c, _ := OfCell("switches", one, &one.Cells[0])
 	contains(t, svg(t, c), "one replicate", "No intervals")
+}
+
+func TestChartsSayWhatIsNotFinished(t *testing.T) {
+	s := cellInput(3)
+	values := s.Cells[0].Policies[1].Metrics
+	for name, v := range map[string]summary.Number{"items_arrived": 10, "items_rejected": 4, "items_unfinished": 1} {
+		values[name] = summary.Metric{Stats: map[string]summary.Statistic{"value": {Value: v}}}
+	}
+	c, _ := OfCell("latency", s, &s.Cells[0])
+	contains(t, svg(t, c), ">sticky (finishes 50%)<", ">seed<")
 }
 
 func TestEveryChartHasATitle(t *testing.T) {

@@ -120,7 +120,7 @@ func TestBarsAreSortedAndLabelled(t *testing.T) {
 	text := svg(t, Switches(head, []Bar{{Name: "many", Value: 1234, Low: 1200, High: 1268}, {Name: "oracle", Value: 3, Low: 3, High: 3, Clairvoyant: true},
 		{Name: "broken", Invalid: true, Value: math.NaN()}, {Name: "few", Value: 41.25, Low: 40, High: 42.5, Baseline: true}}, 2.5))
 	order := []string{">oracle (clairvoyant)<", ">3<", ">few<", ">41.2 ± 1.2<", ">many<", ">1,234 ± 34<", ">broken<", ">INVALID<"}
-	contains(t, text, ">bound: no policy can do better (2.5)<")
+	contains(t, text, ">bound (2.5)<", ">Bound: no policy that finishes everything can do better.<")
 	for i, label := range order {
 		at := strings.Index(text, label)
 		if at < 0 || i > 0 && at < strings.Index(text, order[i-1]) {

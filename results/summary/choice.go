@@ -10,8 +10,14 @@ import (
 // arrival to finish, or the makespan where no item was measured.
 type Objective struct{ Metric, Statistic string }
 
+// Shortfall is by how much of its items a policy may finish less than another
+// and still be compared with it by how long they take: one that refuses the
+// work is fast with the rest.
+const Shortfall = 0.01
+
 // Choice says which policy to take in one cell. Only VALID policies that do
-// not know the future are candidates; if some keep every threshold, only those.
+// not know the future are candidates; if some keep every threshold, only those,
+// and of them those that finish what another finishes, but for Shortfall.
 type Choice struct {
 	Cell      *Cell
 	Objective Objective
@@ -25,12 +31,19 @@ type Choice struct {
 	// Clairvoyant is the best VALID policy that knows the future, if any.
 	Clairvoyant *Policy
 	Excluded    []*Policy // not VALID
+	// Short are those left out because they finish less than a candidate.
+	Short []*Policy
 	// Restricted is true if candidates were left out because they broke a threshold.
 	Restricted bool
 	Single     bool // one replicate: an order, not a test
 	// Weak is true if one of Ties may matter: more replicates could tell it from Best.
 	Weak bool
+
+	least float64 // the smallest share that a candidate leaves unfinished
 }
+
+// FallsShort reports whether p finishes clearly less than a candidate.
+func (c Choice) FallsShort(p *Policy) bool { return p.Lost() > c.least+Shortfall }
 
 // Value returns the figure of the choice's objective for p.
 func (c Choice) Value(p *Policy) Statistic {
@@ -54,7 +67,7 @@ func (s *Summary) choose(cell *Cell) Choice {
 	if !slices.ContainsFunc(cell.Policies, func(p Policy) bool { return c.Value(&p).Value.Known() }) {
 		c.Objective = Objective{"makespan_seconds", "value"}
 	}
-	var candidates []*Policy
+	var candidates, oracles []*Policy
 	for i := range cell.Policies {
 		p := &cell.Policies[i]
 		switch value := c.Value(p).Value; {
@@ -63,12 +76,18 @@ func (s *Summary) choose(cell *Cell) Choice {
 		case !value.Known():
 		case !p.Clairvoyant:
 			candidates = append(candidates, p)
-		case c.Clairvoyant == nil || value < c.Value(c.Clairvoyant).Value:
-			c.Clairvoyant = p
+		default:
+			oracles = append(oracles, p)
 		}
 	}
 	if kept := s.keepers(cell.ID, candidates); len(kept) > 0 && len(kept) < len(candidates) {
 		candidates, c.Restricted = kept, true
+	}
+	candidates = c.leaveOut(candidates)
+	for _, p := range oracles {
+		if !c.FallsShort(p) && (c.Clairvoyant == nil || c.Value(p).Value < c.Value(c.Clairvoyant).Value) {
+			c.Clairvoyant = p
+		}
 	}
 	if len(candidates) == 0 {
 		return c
@@ -78,6 +97,20 @@ func (s *Summary) choose(cell *Cell) Choice {
 	c.Ties, c.Single, c.Weak = ties(candidates, c.Objective)
 	c.Keep = slices.ContainsFunc(candidates, func(p *Policy) bool { return p.Policy == s.Baseline && c.Tied(p) })
 	return c
+}
+
+// leaveOut moves the candidates that finish less than another to Short.
+func (c *Choice) leaveOut(candidates []*Policy) []*Policy {
+	c.least = 1
+	for _, p := range candidates {
+		c.least = min(c.least, p.Lost())
+	}
+	for _, p := range candidates {
+		if c.FallsShort(p) {
+			c.Short = append(c.Short, p)
+		}
+	}
+	return slices.DeleteFunc(candidates, c.FallsShort)
 }
 
 // keepers returns the candidates that break no threshold in the cell.

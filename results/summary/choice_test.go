@@ -79,3 +79,38 @@ func TestOverallOfDisagreeingCells(t *testing.T) {
 		t.Errorf("a cell without candidates: %+v", o)
 	}
 }
+
+// refusing gives the results of a policy that finishes only some of its items.
+func refusing(in *Input, policy int, rejected, unfinished float64) {
+	for _, r := range in.Cells[0].Policies[policy].Results {
+		r.Values["items_rejected"], r.Values["items_unfinished"] = rejected, unfinished
+	}
+}
+
+// A policy that refuses the work is fast with the rest: that is no reason to
+// choose it, nor to hold it against the others.
+func TestChoiceLeavesOutWhatFinishesLess(t *testing.T) {
+	in := input()
+	refusing(&in, 1, 80, 5)
+	refusing(&in, 3, 80, 0)
+	c := Build(in).Choices()[0]
+	if c.Best.Policy != "seed" || names(c.Short) != "faster " || names(c.Candidates) != "seed slower " || c.Clairvoyant != nil {
+		t.Errorf("best %s, short %s, candidates %s, clairvoyant %v", c.Best.Policy, names(c.Short), names(c.Candidates), c.Clairvoyant)
+	}
+	if lost, refused := c.Short[0].Lost(), c.Short[0].Refused(); lost != 0.85 || refused != 0.8 {
+		t.Errorf("lost %g, refused %g", lost, refused)
+	}
+	in = input()
+	for i := range in.Cells[0].Policies {
+		refusing(&in, i, 80, float64(i%2))
+	}
+	if c := Build(in).Choices()[0]; c.Best.Policy != "faster" || len(c.Short) != 0 || c.Clairvoyant == nil {
+		t.Errorf("all finish as much, but for a hundredth: best %s, short %s", c.Best.Policy, names(c.Short))
+	}
+	in = input()
+	refusing(&in, 1, 80, 0)
+	in.Thresholds = []Threshold{must(ParseThreshold("item_latency_seconds", "mean < 11.5"))}
+	if c := Build(in).Choices()[0]; c.Best.Policy != "faster" || !c.Restricted || len(c.Short) != 0 {
+		t.Errorf("only what refuses keeps the threshold: best %s, short %s", c.Best.Policy, names(c.Short))
+	}
+}

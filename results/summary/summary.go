@@ -96,7 +96,7 @@ type Cell struct {
 	Policies []Policy         `json:"policies"`
 }
 
-// Bound is a limit that no policy can beat, by metric like
+// Bound is a limit that no policy can beat that finishes everything, by metric like
 // "makespan_seconds" or "item_latency_seconds.mean".
 type Bound struct {
 	Value        Number   `json:"value"`
@@ -181,6 +181,33 @@ func (p *Policy) Figure(metric, statistic string) Statistic {
 		return s
 	}
 	return Statistic{Value: None()}
+}
+
+// Lost returns the share of the measured items that the policy did not finish,
+// 0 to 1: rejected, failed, cancelled or left at the end.
+func (p *Policy) Lost() float64 {
+	return p.share("items_rejected", "items_failed", "items_cancelled", "items_unfinished")
+}
+
+// Refused is Lost without the items left at the end: those have a latency, at
+// least what they had taken by then.
+func (p *Policy) Refused() float64 {
+	return p.share("items_rejected", "items_failed", "items_cancelled")
+}
+
+// share returns the sum of some counts over the number of arrivals.
+func (p *Policy) share(counts ...string) float64 {
+	arrived := p.Figure("items_arrived", "value").Value
+	if !arrived.Known() || arrived <= 0 {
+		return 0
+	}
+	var sum Number
+	for _, name := range counts {
+		if n := p.Figure(name, "value").Value; n.Known() {
+			sum += n
+		}
+	}
+	return float64(sum / arrived)
 }
 
 // Failed returns the thresholds that did not hold.

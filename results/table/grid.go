@@ -44,7 +44,8 @@ type Row struct {
 func (r Row) Last(i int) bool { return i == len(r.Cells)-1 }
 
 // Grids returns a grid for each cell, its policies sorted by the objective of
-// the choice, best first; those that are not VALID come last.
+// the choice, best first; those that finish less come after them, those that
+// are not VALID last.
 func Grids(s *summary.Summary) []Grid {
 	grids := []Grid{}
 	for _, choice := range s.Choices() {
@@ -59,7 +60,10 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	g.Rows = make([]Row, len(policies))
 	g.Blank = !slices.ContainsFunc(policies, func(p *summary.Policy) bool { return len(p.Metrics) > 0 })
 	for i, p := range policies {
-		g.Rows[i] = Row{Chosen: choice.Tied(p), Status: p.Status, Verdict: p.VsBaseline["item_latency_seconds.mean"].Verdict}
+		g.Rows[i] = Row{Chosen: choice.Tied(p), Status: p.Status}
+		if !choice.FallsShort(p) {
+			g.Rows[i].Verdict = p.VsBaseline["item_latency_seconds.mean"].Verdict
+		}
 	}
 	g.add(Column{Title: "policy"}, policies, func(p *summary.Policy) string { return name(s, p) })
 	g.figures(Column{Title: "switches", Right: true}, policies, "model_switches", "value", true)
@@ -69,7 +73,7 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	g.times(Column{Title: "mean wait", Right: true, Rank: 4}, policies, "item_wait_seconds", "mean", false)
 	g.times(Column{Title: "makespan", Right: true, Rank: 3}, policies, "makespan_seconds", "value", false)
 	g.figures(Column{Title: "max bypass", Right: true, Rank: 5}, policies, "max_bypass", "value", false)
-	g.add(Column{Title: "latency vs " + s.Baseline}, policies, func(p *summary.Policy) string { return against(s, p) })
+	g.add(Column{Title: "latency vs " + s.Baseline}, policies, func(p *summary.Policy) string { return against(s, choice, p) })
 	g.Notes = notes(policies)
 	if text := bounds(choice.Cell); text != "" && !g.Blank {
 		g.Notes = append(g.Notes, text)
@@ -101,6 +105,15 @@ func sorted(choice summary.Choice) []*summary.Policy {
 	for i := range policies {
 		policies[i] = &choice.Cell.Policies[i]
 	}
+	group := func(p *summary.Policy) int {
+		switch {
+		case p.Status == summary.Invalid:
+			return 2
+		case choice.FallsShort(p):
+			return 1
+		}
+		return 0
+	}
 	rank := func(p *summary.Policy) float64 {
 		v := choice.Value(p).Value
 		switch {
@@ -111,7 +124,9 @@ func sorted(choice summary.Choice) []*summary.Policy {
 		}
 		return float64(v)
 	}
-	slices.SortStableFunc(policies, func(a, b *summary.Policy) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(policies, func(a, b *summary.Policy) int {
+		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(rank(a), rank(b)))
+	})
 	return policies
 }
 
@@ -126,13 +141,16 @@ func name(s *summary.Summary, p *summary.Policy) string {
 	return text
 }
 
-// against is the verdict with its size: "better −45%".
-func against(s *summary.Summary, p *summary.Policy) string {
+// against is the verdict with its size: "better −45%". Of a policy that
+// finishes less it says how much: its latency is no gain.
+func against(s *summary.Summary, choice summary.Choice, p *summary.Policy) string {
 	switch {
 	case p.Status != summary.Valid:
 		return p.Status
 	case p.Policy == s.Baseline:
 		return ""
+	case choice.FallsShort(p):
+		return "finishes " + Finished(p)
 	}
 	c, ok := p.VsBaseline["item_latency_seconds.mean"]
 	if !ok {
@@ -167,6 +185,19 @@ func Percent(change float64) string {
 		return "−" + text + "%"
 	}
 	return "+" + text + "%"
+}
+
+// Finished is the share of its items that a policy finishes, "100%" if the
+// rest is negligible.
+func Finished(p *summary.Policy) string {
+	if negligible(p.Lost()) {
+		return "100%"
+	}
+	percent := 100 * (1 - p.Lost())
+	if percent > 99 { // 99.6 % is not all
+		return strconv.FormatFloat(percent, 'f', 1, 64) + "%"
+	}
+	return strconv.FormatFloat(percent, 'f', 0, 64) + "%"
 }
 
 // bounds says what no policy of the cell can beat.
@@ -205,7 +236,12 @@ func notes(policies []*summary.Policy) (lines []string) {
 	for _, p := range policies {
 		if p.Status != summary.Valid {
 			add(p.Status+" %s: "+escapePercent(strings.Join(p.Reasons, "; ")), p.Policy)
-		} else if c := p.Figure("item_latency_seconds", "censored").Value; c > 0 {
+			continue
+		}
+		if refused := p.Refused(); !negligible(refused) {
+			add("%s: "+escapePercent(share(refused))+" of the items were rejected, failed or cancelled; the times are those of the others, and the bounds do not apply.", p.Policy)
+		}
+		if c := p.Figure("item_latency_seconds", "censored").Value; c > 0 {
 			add(fmt.Sprintf("%%s: %s items had not finished at the end (mean over replicates); their times so far are included, as lower bounds.", short(float64(c))), p.Policy)
 		}
 	}

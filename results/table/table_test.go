@@ -271,3 +271,30 @@ func TestCensoredIsSaid(t *testing.T) {
 	}
 	wants(t, written(t, summary.Build(in), Options{}), "sticky: 4 items had not finished at the end (mean over replicates)")
 }
+
+// TestRefusedItemsAreSaid: a policy that refuses the work is neither chosen nor
+// better nor measured by the bound, and where it is the only one its share is told.
+func TestRefusedItemsAreSaid(t *testing.T) {
+	in := input(10)
+	in.Cells = in.Cells[:1]
+	in.Cells[0].Bounds = map[string][]float64{"item_latency_seconds.mean": {6, 6}}
+	refuse := func(p *summary.PolicyInput) {
+		for _, r := range p.Results {
+			r.Values["items_arrived"], r.Values["items_rejected"] = 200, 170
+		}
+	}
+	refuse(&in.Cells[0].Policies[2])
+	text := written(t, summary.Build(in), Options{})
+	wants(t, text, "→ sticky", "finishes 15%", "max-wait-30s: 85% of the items were rejected, failed or cancelled")
+	wants(t, verdict(in), "choose sticky", "left out as finishing less: max-wait-30s (85% of its items not finished)", "sticky is", "above the bound")
+	if strings.Contains(text, "better −55%") || strings.Index(text, "   max-wait-30s") < strings.Index(text, "   longest") {
+		t.Errorf("refusing is a gain:\n%s", text)
+	}
+	in.Cells[0].Policies = []summary.PolicyInput{in.Cells[0].Policies[0], in.Cells[0].Policies[2]}
+	refuse(&in.Cells[0].Policies[0])
+	text = verdict(in)
+	wants(t, text, "choose max-wait-30s", ", 85% of its items not finished")
+	if strings.Contains(text, "bound") {
+		t.Errorf("the bound is of policies that finish everything: %s", text)
+	}
+}

@@ -10,7 +10,7 @@ import (
 
 // Verdict says which policy to choose: a sentence over all if there are
 // several cells, then one for each cell. Ties are named, policies that are not
-// VALID are left out by name, and clairvoyant ones only show what is left to
+// VALID or finish less than others are left out by name, and clairvoyant ones only show what is left to
 // gain.
 func Verdict(s *summary.Summary) []string {
 	choices := s.Choices()
@@ -71,6 +71,9 @@ func inCell(s *summary.Summary, c summary.Choice) string {
 	if len(c.Excluded) > 0 {
 		b.WriteString("; left out as not VALID: " + list(names(c.Excluded)))
 	}
+	if len(c.Short) > 0 {
+		b.WriteString("; left out as finishing less: " + list(shortfalls(c.Short)))
+	}
 	if c.Restricted {
 		b.WriteString("; policies that break a threshold were not considered")
 	}
@@ -120,8 +123,27 @@ func figure(c summary.Choice, p *summary.Policy) string {
 	if f.CI95 != nil && f.CI95[0] != f.CI95[1] {
 		text += fmt.Sprintf(" ± %.2g", float64(f.CI95[1]-f.CI95[0])/2/seconds)
 	}
-	return text + " " + unit
+	text += " " + unit
+	if lost := p.Lost(); !negligible(lost) {
+		text += fmt.Sprintf(", %s of its items not finished", share(lost))
+	}
+	return text
 }
+
+// shortfalls names policies with the share of items that they do not finish.
+func shortfalls(policies []*summary.Policy) []string {
+	all := names(policies)
+	for i, p := range policies {
+		all[i] += fmt.Sprintf(" (%s of its items not finished)", share(p.Lost()))
+	}
+	return all
+}
+
+// share formats a part of all as Percent does, without a sign.
+func share(part float64) string { return strings.TrimPrefix(Percent(part), "+") }
+
+// negligible reports whether a part of all is shown as none.
+func negligible(part float64) bool { return Percent(part) == "±0%" }
 
 // gains compares the best with the baseline.
 func gains(s *summary.Summary, c summary.Choice) string {
@@ -165,7 +187,8 @@ func tied(c summary.Choice, mentioned string) string {
 	return ", not told apart from " + list(others)
 }
 
-// distance says how far the best is from what no policy can beat.
+// distance says how far the best is from what no policy can beat that finishes
+// everything, if the best does.
 func distance(c summary.Choice) string {
 	figure := c.Objective.Metric
 	if c.Objective.Statistic != "value" {
@@ -173,7 +196,7 @@ func distance(c summary.Choice) string {
 	}
 	bound, ok := c.Cell.Bounds[figure]
 	best := c.Value(c.Best).Value
-	if !ok || !bound.Value.Known() || bound.Value <= 0 || best < bound.Value {
+	if !ok || !bound.Value.Known() || bound.Value <= 0 || best < bound.Value || c.Best.Lost() > 0 {
 		return ""
 	}
 	unit, seconds := TimeUnit(float64(bound.Value))

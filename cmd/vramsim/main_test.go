@@ -174,6 +174,9 @@ func TestRunDirectory(t *testing.T) {
 	if code, _, stderr := vramsim(t, "report", dir.Path); code != 0 {
 		t.Errorf("report: exit %d: %s", code, stderr)
 	}
+	if page, err := os.ReadFile(dir.Join("report.md")); err != nil || !strings.Contains(string(page), " --set 'output.charts=[svg]'\n") {
+		t.Errorf("the report tells another command: %v", err)
+	}
 	for _, to := range []string{"perfetto", "csv", "jsonl", "benchfmt"} {
 		if code, stdout, stderr := vramsim(t, "export", dir.Path, "--to", to); code != 0 || len(stdout) < 1000 {
 			t.Errorf("export --to %s: exit %d, %d bytes: %s", to, code, len(stdout), stderr)

@@ -106,7 +106,7 @@ const maxDrawnCells = 24
 
 // drawRun writes charts and reports into the run directory.
 func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, formats, reports []string) error {
-	in := report.Input{Summary: s, Command: strings.Join(m.Argv, " "), Facts: []report.Fact{
+	in := report.Input{Summary: s, Command: shellCommand(m.Argv), Facts: []report.Fact{
 		{Name: "run id", Value: m.RunID}, {Name: "seed", Value: fmt.Sprint(m.Seed)}, {Name: "version", Value: m.Version},
 		{Name: "Go", Value: m.GoVersion + " " + m.Platform}, {Name: "started", Value: m.StartedAt}}}
 	for _, name := range slices.Sorted(mapKeys(m.Inputs)) {
@@ -133,6 +133,20 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 		}
 	}
 	return writeReports(dir, in, reports)
+}
+
+// shellCommand joins arguments into a command line for a POSIX shell, quoting
+// those that it would take apart.
+func shellCommand(args []string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
+	words := make([]string, len(args))
+	for i, arg := range args {
+		words[i] = arg
+		if arg == "" || strings.Trim(arg, plain) != "" {
+			words[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func writeReports(dir *rundir.Dir, in report.Input, kinds []string) error {

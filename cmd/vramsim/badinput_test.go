@@ -269,7 +269,12 @@ func TestWrongArguments(t *testing.T) {
 		{"import t.jsonl --as disb --status x", []string{"error: disb has no option status"}},
 		{"import nope --as disb", []string{"error: there is no file or folder nope"}},
 		{"run bad.yaml --set hardware.gpus[0].memroy=8GB", []string{"error: --set:1:1: ", `did you mean "memory"?`}},
-		{"run bad.yaml --seed -3", []string{`error: invalid argument "-3"`, "hint: "}},
+		{"run bad.yaml --seed -3", []string{`error: invalid argument "-3" for --seed: expected an integer from 0 to 18446744073709551615`, "hint: "}},
+		{"run bad.yaml --seed 18446744073709551616", []string{"expected an integer from 0 to 18446744073709551615; this is out of range"}},
+		{"run bad.yaml --jobs x", []string{`error: invalid argument "x" for --jobs: expected an integer`}},
+		{"run bad.yaml --quick=x", []string{`error: invalid argument "x" for --quick: expected true or false`}},
+		{"run bad.yaml --replicates 0", []string{"error: --replicates 0: at least 1"}},
+		{"check bad.yaml --replicates -1", []string{"error: --replicates -1: at least 1"}},
 		{"run bad.yaml --jobs 0", []string{"error: --jobs 0: at least 1"}},
 		{"plot bad.yaml --chart x", []string{"is no run directory"}},
 	} {

@@ -28,7 +28,7 @@ func newCheck(a *app) *cobra.Command {
 					}
 					continue
 				}
-				exp, err := a.load([]string{path}, &in, cmd.Flags().Changed("seed"))
+				exp, err := a.load(cmd, []string{path}, &in)
 				if err != nil {
 					all = append(all, err)
 					continue

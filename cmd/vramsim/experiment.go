@@ -8,18 +8,20 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // load reads the experiment that the arguments name: a file, "-" for standard
 // input, or by default ./experiment.yaml or the built-in experiment.
-func (a *app) load(args []string, flags *experimentFlags, seedGiven bool) (*experiment.Experiment, error) {
+func (a *app) load(cmd *cobra.Command, args []string, flags *experimentFlags) (*experiment.Experiment, error) {
 	opts := experiment.Options{Set: flags.set, Policies: flags.policies, Replicates: flags.replicates, Quick: flags.quick, Search: traceFolders()}
-	if seedGiven {
+	if cmd.Flags().Changed("seed") {
 		opts.Seed = &flags.seed
 	}
-	if flags.replicates < 0 {
+	if cmd.Flags().Changed("replicates") && flags.replicates < 1 {
 		return nil, usagef("--replicates %d: at least 1", flags.replicates)
 	}
 	exp, err := a.open(args, opts)

@@ -17,7 +17,7 @@ func newGen(a *app) *cobra.Command {
 		Short: "write the workload of an experiment as a native trace",
 		Args:  exactly(1, "an experiment file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			exp, err := a.load(args, &in, cmd.Flags().Changed("seed"))
+			exp, err := a.load(cmd, args, &in)
 			if err != nil {
 				return err
 			}

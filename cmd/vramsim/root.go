@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -61,7 +64,7 @@ Results go to standard output, messages to standard error. Exit codes:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exitError{code: exitUsage, err: err, hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath())}
+		return &exitError{code: exitUsage, err: flagError(err), hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath())}
 	})
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no messages, only results")
@@ -70,6 +73,29 @@ Results go to standard output, messages to standard error. Exit codes:
 	root.AddCommand(newRun(a), newSweep(a), newCompare(a), newReport(a), newPlot(a), newGen(a),
 		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newTrace(a), newExplain(a), newMan(a), newVersion(a))
 	return root
+}
+
+// flagError says of a number that is none what was expected, in place of how
+// it was read.
+func flagError(err error) error {
+	var wrong *pflag.InvalidValueError
+	var number *strconv.NumError
+	if !errors.As(err, &wrong) || !errors.As(err, &number) {
+		return err
+	}
+	want := "a number"
+	switch wrong.GetFlag().Value.Type() {
+	case "uint64":
+		want = "an integer from 0 to 18446744073709551615"
+	case "int", "int64":
+		want = "an integer"
+	case "bool":
+		want = "true or false"
+	}
+	if errors.Is(err, strconv.ErrRange) {
+		want += "; this is out of range"
+	}
+	return fmt.Errorf("invalid argument %q for --%s: expected %s", wrong.GetValue(), wrong.GetFlag().Name, want)
 }
 
 // exitTable is the list of exit codes as the help shows it.

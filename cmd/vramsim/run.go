@@ -101,7 +101,7 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		defer release()
 		args = []string{dir.Join("resolved.yaml")}
 	}
-	exp, err := a.load(args, in, cmd.Flags().Changed("seed"))
+	exp, err := a.load(cmd, args, in)
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,10 +184,36 @@ func newManifest(a *app, exp *experiment.Experiment, warnings []string, at time.
 		Reasons: []string{"running"}, NotForCiting: exp.Quick, Version: b.Version, GoVersion: b.Go, Platform: b.Platform,
 		Argv: append([]string{"vramsim"}, a.args...), Seed: exp.Seed, Replicates: exp.Replicates,
 		StartedAt: at.UTC().Format(time.RFC3339), Inputs: map[string]string{}, Logs: map[string]rundir.Log{}, Warnings: warnings}
-	for path, sum := range exp.Inputs {
-		m.Inputs[filepath.Base(path)] = sum
+	for path, name := range shortNames(slices.Collect(maps.Keys(exp.Inputs))) {
+		m.Inputs[name] = exp.Inputs[path]
 	}
 	return m
+}
+
+// shortNames gives each path its last elements, with slashes, as many as tell
+// it from the others.
+func shortNames(paths []string) map[string]string {
+	names := make(map[string]string, len(paths))
+	for _, path := range paths {
+		whole := filepath.ToSlash(path)
+		name := whole
+		for n := 1; n <= strings.Count(whole, "/"); n++ {
+			if last := lastElements(whole, n); !slices.ContainsFunc(paths, func(other string) bool {
+				return other != path && lastElements(filepath.ToSlash(other), n) == last
+			}) {
+				name = last
+				break
+			}
+		}
+		names[path] = name
+	}
+	return names
+}
+
+// lastElements returns the last n elements of a path with slashes.
+func lastElements(path string, n int) string {
+	all := strings.Split(path, "/")
+	return strings.Join(all[max(0, len(all)-n):], "/")
 }
 
 // finish runs, sums up, writes everything down and prints the answer.

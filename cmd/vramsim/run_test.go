@@ -1,0 +1,24 @@
+package main
+
+import (
+	"maps"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// TestManifestTellsInputsApart: two files of one name in two folders are two
+// inputs.
+func TestManifestTellsInputsApart(t *testing.T) {
+	exp := &experiment.Experiment{Inputs: map[string]string{}}
+	for path, sum := range map[string]string{"/a/x/models.csv": "1", "/a/y/models.csv": "2", "/b/y/models.csv": "3", "/a/t.jsonl": "4", "/models.csv": "5"} {
+		exp.Inputs[filepath.FromSlash(path)] = sum
+	}
+	got := newManifest(&app{}, exp, nil, time.Now()).Inputs
+	want := map[string]string{"x/models.csv": "1", "a/y/models.csv": "2", "b/y/models.csv": "3", "t.jsonl": "4", "/models.csv": "5"}
+	if !maps.Equal(got, want) {
+		t.Errorf("inputs %v, want %v", got, want)
+	}
+}

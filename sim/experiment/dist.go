@@ -35,12 +35,12 @@ func (d *decoder) dist(n *node, path string, dim dimension) random.Dist {
 	if !ok {
 		return random.Constant(0)
 	}
-	before := d.errs.Total
+	before := d.errs.reported
 	dist, err := d.named(name, body, join(path, name), dim)
 	if err != nil {
 		d.parameter(n, body, join(path, name), err)
 	}
-	if dist == nil || d.errs.Total > before {
+	if dist == nil || d.errs.reported > before {
 		return random.Constant(0)
 	}
 	return dist
@@ -91,7 +91,7 @@ func (d *decoder) named(name string, n *node, path string, dim dimension) (rando
 		return nil, nil
 	}
 	defer f.done()
-	before := d.errs.Total
+	before := d.errs.reported
 	make := func() (random.Dist, error) { return nil, nil }
 	switch name {
 	case "exp":
@@ -114,7 +114,7 @@ func (d *decoder) named(name string, n *node, path string, dim dimension) (rando
 	case "empirical":
 		return d.empirical(&f, dim)
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil, nil
 	}
 	return make()
@@ -155,10 +155,10 @@ func (d *decoder) uniform(n *node, path string, dim dimension) (random.Dist, err
 		d.errorf(n.at, "%s has %d values; expected two, the least and the greatest", path, len(values))
 		return nil, nil
 	}
-	before := d.errs.Total
+	before := d.errs.reported
 	a, b := d.plain(values[0], path+"[0]", dim), d.plain(values[1], path+"[1]", dim)
 	switch {
-	case d.errs.Total > before:
+	case d.errs.reported > before:
 		return nil, nil
 	case a > b:
 		d.errorf(values[1].at, "%s[1] is %s; it must be at least %s", path, values[1].describe(), values[0].text)
@@ -170,7 +170,7 @@ func (d *decoder) uniform(n *node, path string, dim dimension) (random.Dist, err
 }
 
 func (d *decoder) lognormal(f *fields, dim dimension) (random.Dist, error) {
-	before := d.errs.Total
+	before := d.errs.reported
 	byQuantiles, byMoments := f.given("p50") || f.given("p95"), f.given("mean") || f.given("cv")
 	switch {
 	case byQuantiles && byMoments:
@@ -178,13 +178,13 @@ func (d *decoder) lognormal(f *fields, dim dimension) (random.Dist, error) {
 		return nil, nil
 	case byMoments:
 		mean, cv := f.required("mean", dim), f.required("cv", counts)
-		if d.errs.Total > before {
+		if d.errs.reported > before {
 			return nil, nil
 		}
 		return random.LognormalMeanCV(mean, cv)
 	}
 	p50, p95 := f.required("p50", dim), f.required("p95", dim)
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil, nil
 	}
 	return random.Lognormal(p50, p95)
@@ -205,7 +205,7 @@ func (d *decoder) mixture(n *node, path string, dim dimension) (random.Dist, err
 	if !ok {
 		return nil, nil
 	}
-	before := d.errs.Total
+	before := d.errs.reported
 	var parts []random.Part
 	for i, v := range values {
 		p := indexed(path, i)
@@ -221,7 +221,7 @@ func (d *decoder) mixture(n *node, path string, dim dimension) (random.Dist, err
 			keyAt: append([]place{v.at}, rest.keyAt...), values: append([]*node{v.child("weight")}, rest.values...)}
 		parts = append(parts, random.Part{Weight: weight, Dist: part})
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil, nil
 	}
 	return random.Mixture(parts...)
@@ -248,7 +248,7 @@ func (d *decoder) empirical(f *fields, dim dimension) (random.Dist, error) {
 		if !ok {
 			return nil, nil
 		}
-		before := d.errs.Total
+		before := d.errs.reported
 		var sample []float64
 		for i, v := range values {
 			sample = append(sample, d.amount(v, indexed(path, i), dim))
@@ -256,7 +256,7 @@ func (d *decoder) empirical(f *fields, dim dimension) (random.Dist, error) {
 		if len(sample) == 0 {
 			d.errorf(n.at, "%s is empty; expected at least one value", path)
 		}
-		if d.errs.Total > before {
+		if d.errs.reported > before {
 			return nil, nil
 		}
 		return random.Empirical(sample)
@@ -294,7 +294,7 @@ func (d *decoder) empiricalFile(f *fields, dim dimension) (random.Dist, error) {
 		d.errorf(n.at, "%s has no column %s%s", path, quote(column), suggest(column, head))
 		return nil, nil
 	}
-	before := d.errs.Total
+	before := d.errs.reported
 	var sample []float64
 	for {
 		row, err := r.Read()
@@ -311,14 +311,14 @@ func (d *decoder) empiricalFile(f *fields, dim dimension) (random.Dist, error) {
 			cell.text += unit
 		}
 		sample = append(sample, d.amount(cell, column, dim))
-		if d.errs.Total-before > maxErrors {
+		if d.errs.reported-before > maxErrors {
 			break
 		}
 	}
 	if len(sample) == 0 {
 		d.errorf(n.at, "%s has no rows", path)
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil, nil
 	}
 	return random.Empirical(sample)

@@ -31,6 +31,9 @@ type Errors struct {
 	List  []*Error // the first 20
 	Total int
 	seen  map[string]bool
+	// reported counts every call of add, repeated errors too: whoever reads a
+	// value tells by it whether something was wrong with this one.
+	reported int
 }
 
 // maxErrors are collected; of the others only their number is told.
@@ -65,6 +68,7 @@ func (e *Errors) none() bool { return e.Total == 0 }
 func (e *Errors) add(at place, what string) {
 	one := &Error{File: at.src.name, Line: at.line, Column: at.col, What: what, Excerpt: at.excerpt()}
 	key := one.Error()
+	e.reported++
 	if e.seen[key] {
 		return
 	}

@@ -34,7 +34,7 @@ func (t *tables) formatKeys() []key {
 // importTrace converts a foreign trace. The options that the format does not
 // take are errors of its importer.
 func (d *decoder) importTrace(f *fields, path, format string, opt workloads.TraceOptions) (*workloads.Trace, error) {
-	before := d.errs.Total
+	before := d.errs.reported
 	var o importers.Options
 	if n, p := f.get("service"); n != nil {
 		o.Service = d.service(n, p)
@@ -60,7 +60,7 @@ func (d *decoder) importTrace(f *fields, path, format string, opt workloads.Trac
 	if format == "disb" {
 		o.Seed = d.seedOf
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil, errReported
 	}
 	t, report, err := importers.Open(path, format, o, opt)

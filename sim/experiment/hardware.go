@@ -76,9 +76,9 @@ func (d *decoder) device(n *node, path string, i int) scheduler.Device {
 		n.add("name", n.at, scalar(n.at, fmt.Sprintf("gpu%d", i)))
 	}
 	dev.Name = f.name("name")
-	before := d.errs.Total
+	before := d.errs.reported
 	dev.Memory = f.bytes("memory")
-	readable := d.errs.Total == before
+	readable := d.errs.reported == before
 	dev.Slots = int(f.integer("slots", 1, 1<<16))
 	safety := f.safety()
 	if m := n.child("memory"); m != nil && readable && safety > 0 {

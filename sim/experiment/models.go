@@ -367,19 +367,21 @@ func (d *decoder) csvCell(text string, at place) *node {
 	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
 		return scalar(at, text)
 	}
-	return d.snippet(text, at)
+	n, _ := d.snippet(text, at)
+	return n
 }
 
 // snippet reads YAML that stands in a flag or a cell; all errors point there.
-func (d *decoder) snippet(text string, at place) *node {
+// ok is false after an error.
+func (d *decoder) snippet(text string, at place) (n *node, ok bool) {
 	var errs Errors
-	n := parseYAML(at.src.name, []byte(text), &errs)
+	n = parseYAML(at.src.name, []byte(text), &errs)
 	if !errs.none() {
 		d.errorf(at, "%s: %s", quote(text), errs.List[0].What)
 	}
 	if n == nil {
-		return &node{at: at}
+		return &node{at: at}, errs.none()
 	}
 	n.moveTo(at)
-	return n
+	return n, errs.none()
 }

@@ -37,8 +37,8 @@ func (d *decoder) apply(root *node, opts Options) {
 		}
 		at := place{src, 1, len([]rune(path)) + 2}
 		path = strings.TrimSpace(path)
-		given := d.snippet(value, at)
-		if d.assign(root, path, place{src, 1, 1}, given) {
+		given, ok := d.snippet(value, at)
+		if ok && d.assign(root, path, place{src, 1, 1}, given) {
 			d.settle(root, path, place{src, 1, 1}, given)
 		}
 	}
@@ -90,6 +90,7 @@ func (d *decoder) settle(root *node, path string, at place, value *node) {
 func (d *decoder) choosePolicies(root *node, names []string) {
 	old := root.child("policies")
 	var chosen *node
+	failed := false
 	for i, name := range names {
 		at := place{newSource("--policy", name), 1, 1}
 		if slices.Contains(names[:i], name) {
@@ -100,7 +101,8 @@ func (d *decoder) choosePolicies(root *node, names []string) {
 			chosen = list(at)
 		}
 		if strings.HasPrefix(name, "{") {
-			chosen.values = append(chosen.values, d.snippet(name, at))
+			one, ok := d.snippet(name, at)
+			chosen.values, failed = append(chosen.values, one), failed || !ok
 			continue
 		}
 		if one := entryNamed(old, name); one != nil {
@@ -111,7 +113,9 @@ func (d *decoder) choosePolicies(root *node, names []string) {
 		one.add("use", at, scalar(at, name))
 		chosen.values = append(chosen.values, one)
 	}
-	root.put("policies", chosen.at, chosen)
+	if !failed { // else those of the file are checked
+		root.put("policies", chosen.at, chosen)
+	}
 }
 
 // entryNamed finds a policy of the file by as, or by use if it has none.

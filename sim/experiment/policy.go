@@ -75,7 +75,7 @@ func (d *decoder) policies(n *node, path string, set *policies.Set, env policies
 }
 
 func (d *decoder) policy(n *node, path string, set *policies.Set, env policies.Env) (policy, bool) {
-	before := d.errs.Total
+	before := d.errs.reported
 	f, ok := d.record(n, path, d.tables.policy)
 	if !ok {
 		return policy{}, false
@@ -106,7 +106,7 @@ func (d *decoder) policy(n *node, path string, set *policies.Set, env policies.E
 			spec.Pin = append(spec.Pin, d.name(one, indexed(p, i)))
 		}
 	}
-	if d.errs.Total > before || len(env.Models) == 0 || len(env.Devices) == 0 {
+	if d.errs.reported > before || len(env.Models) == 0 || len(env.Devices) == 0 {
 		return policy{}, false
 	}
 	built, err := set.New(spec, env)

@@ -24,10 +24,10 @@ func (d *decoder) profile(hw *node, path string) *profile {
 		return &profile{}
 	}
 	hw.remove("profile")
-	before := d.errs.Total
+	before := d.errs.reported
 	root := parseYAML(n.text, data, d.errs)
 	if root == nil {
-		if d.errs.Total == before {
+		if d.errs.reported == before {
 			d.errorf(n.at, "%s.profile: %s is empty", path, n.text)
 		}
 		return &profile{}

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -199,6 +200,31 @@ func TestOptions(t *testing.T) {
 	_, err := Parse("x.yaml", ".", []byte(base), policies.Builtin(), Options{Policies: []string{"stciky"}})
 	if err == nil || !strings.Contains(err.Error(), `--policy:1:1: policies[0].use: unknown policy "stciky"`) {
 		t.Error(err)
+	}
+}
+
+// TestOneMistakeIsOneError: what is wrong with a flag is said once, in all
+// cells together, and not followed by what else would be wrong then.
+func TestOneMistakeIsOneError(t *testing.T) {
+	swept := base + "sweep: {axes: {\"hardware.gpus[0].memory\": [8GB, 12GB, 16GB]}}\n"
+	for _, c := range []struct{ set, policy, want string }{
+		{"workload.arrivals.poisson.rate=40", "", `--set:1:32: workload.arrivals.poisson.rate is "40" without a unit`},
+		{"thresholds=[a", "", `--set:1:12: "[a": this [ is not closed`},
+		{"workload={", "", `--set:1:10: "{": this { is not closed`},
+		{"", "{use: [", `--policy:1:1: "{use: [": this [ is not closed`},
+	} {
+		opts := Options{}
+		if c.set != "" {
+			opts.Set = []string{c.set}
+		}
+		if c.policy != "" {
+			opts.Policies = []string{"seed", c.policy}
+		}
+		_, err := Parse("x.yaml", ".", []byte(swept), policies.Builtin(), opts)
+		var errs *Errors
+		if !errors.As(err, &errs) || errs.Total != 1 || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s%s: %v", c.set, c.policy, err)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 			d.errorf(v.at, "%s.%s does not go with a trace, which says when items arrive", w.path, k)
 		}
 	}
-	before := d.errs.Total
+	before := d.errs.reported
 	t := &recorded{catalogue: make([]string, len(models))}
 	for i := range models {
 		t.catalogue[i] = models[i].core.Name
@@ -86,7 +86,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 		}
 	}
 	file, p := f.get("file")
-	if file == nil || d.errs.Total > before {
+	if file == nil || d.errs.reported > before {
 		return nil
 	}
 	if t.trace = d.openTrace(&f, file, p, format, opt); t.trace == nil {
@@ -102,7 +102,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 	if v, p := f.get("models"); v != nil {
 		t.rename = d.remap(v, p, t)
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil
 	}
 	t.check(d, file)

@@ -118,7 +118,7 @@ func (d *decoder) workload(n *node, path string, models []model) workload {
 }
 
 func (d *decoder) generated(f *fields, models []model) *workloads.Config {
-	before := d.errs.Total
+	before := d.errs.reported
 	c := &workloads.Config{}
 	if f.given("duration") {
 		c.Duration = f.time("duration")
@@ -139,7 +139,7 @@ func (d *decoder) generated(f *fields, models []model) *workloads.Config {
 	} else {
 		f.each("pipelines", d.tables.pipeline, func(p *fields) { c.Pipelines = append(c.Pipelines, d.pipeline(p, models)) })
 	}
-	if d.errs.Total > before {
+	if d.errs.reported > before {
 		return nil
 	}
 	var wrong *workloads.ConfigError

@@ -134,12 +134,27 @@ func (p *yamlParser) unexpected(t *token.Token) *node {
 	switch t.Type {
 	case token.InvalidType:
 		return p.fail(at, "YAML: "+t.Error)
-	case token.AnchorType, token.AliasType, token.TagType, token.MergeKeyType, token.DirectiveType, token.MappingKeyType:
-		return p.fail(at, fmt.Sprintf("YAML %ss are not used in experiment files: write the value itself", strings.ToLower(t.Type.String())))
+	case token.AnchorType:
+		return p.unused(at, "anchors")
+	case token.AliasType:
+		return p.unused(at, "aliases")
+	case token.TagType:
+		return p.unused(at, "tags")
+	case token.MergeKeyType:
+		return p.unused(at, "merge keys")
+	case token.DirectiveType:
+		return p.unused(at, "directives")
+	case token.MappingKeyType:
+		return p.unused(at, "explicit keys")
 	case token.DocumentHeaderType, token.DocumentEndType:
 		return p.fail(at, "a second YAML document; an experiment file has one")
 	}
 	return p.fail(at, fmt.Sprintf("YAML: %s is not expected here; check indentation, colons and brackets", quote(t.Value)))
+}
+
+// unused refuses a part of YAML that experiment files do without.
+func (p *yamlParser) unused(at place, what string) *node {
+	return p.fail(at, "YAML "+what+" are not used in experiment files: write the value itself")
 }
 
 func isScalar(t *token.Token) bool {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -75,12 +76,16 @@ func traceFolders() []string {
 	return []string{".", filepath.Join("..", "shared", "traces")}
 }
 
-// announce prints what the experiment warns of.
+// announce prints what the experiment warns of, once if it is true of all cells.
 func (a *app) announce(exp *experiment.Experiment) []string {
 	var all []string
 	for _, cell := range exp.Cells {
 		for _, w := range cell.Warnings {
-			if len(exp.Cells) > 1 {
+			if everywhere := !slices.ContainsFunc(exp.Cells, func(c *experiment.Cell) bool { return !slices.Contains(c.Warnings, w) }); everywhere {
+				if slices.Contains(all, w) {
+					continue
+				}
+			} else {
 				w = fmt.Sprintf("cell %s%s: %s", cell.ID, settings(cell), w)
 			}
 			all = append(all, w)

@@ -1,13 +1,25 @@
 package main
 
 import (
+	"bytes"
 	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/vramsim/vramsim/sim/experiment"
 )
+
+// TestWarningsOfAllCellsAreToldOnce: what is true of every cell names none.
+func TestWarningsOfAllCellsAreToldOnce(t *testing.T) {
+	exp := &experiment.Experiment{Cells: []*experiment.Cell{{ID: "a", Warnings: []string{"both"}}, {ID: "b", Warnings: []string{"both", "one"}}}}
+	var stderr bytes.Buffer
+	all := (&app{stderr: &stderr}).announce(exp)
+	if want := []string{"both", "cell b: one"}; !slices.Equal(all, want) || stderr.String() != "warning: both\nwarning: cell b: one\n" {
+		t.Errorf("%q, printed %q", all, stderr.String())
+	}
+}
 
 // TestManifestTellsInputsApart: two files of one name in two folders are two
 // inputs.

@@ -65,7 +65,7 @@ func (d *decoder) importTrace(f *fields, path, format string, opt workloads.Trac
 	}
 	t, report, err := importers.Open(path, format, o, opt)
 	if err == nil {
-		d.files.warnings[t] = report.Warnings()
+		d.files.warnings[t] = report.RunWarnings()
 	}
 	return t, err
 }

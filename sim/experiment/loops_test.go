@@ -56,6 +56,27 @@ func TestClosedDISB(t *testing.T) {
 	}
 }
 
+// What is left out of a run is said once, in words of the experiment file, also
+// where clients of other tasks run.
+func TestSkippedTasksAreTold(t *testing.T) {
+	two := strings.Replace(disbMini, "\n {\"id\": \"be\"", "\n {\"id\": \"be2\", \"load\": {\"type\": \"continuous\"}, \"client\": {\"model_name\": \"y\"}},\n {\"id\": \"be\"", 1)
+	for trace, skips := range map[string]bool{"": false, ", continuous: run": false, ", continuous: skip": true, ", continuous: skip, stale: drop": true} {
+		e, err := disbExperiment(t, two, trace)
+		if err != nil {
+			t.Fatal(trace, err)
+		}
+		var told []string
+		for _, w := range e.Cells[0].Warnings {
+			if strings.Contains(w, "continuous") {
+				told = append(told, w)
+			}
+		}
+		if skips != (len(told) == 1) || skips && !strings.Contains(told[0], "left out, as \"continuous: skip\" says (be2, be)") || !skips && len(told) > 0 {
+			t.Errorf("%s: %q", trace, told)
+		}
+	}
+}
+
 // Clients alone keep the card busy; nobody foresees them, and no trace holds them.
 func TestDISBOfClientsAlone(t *testing.T) {
 	only := strings.Replace(disbMini, `"type": "trace", "trace": [500, 600, 650, 700, 3000]`, `"type": "continuous"`, 1)

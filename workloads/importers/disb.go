@@ -157,7 +157,7 @@ func (b *disb) check(seconds number) error {
 	}
 	extra := b.d.report.Extra
 	extra["tasks"], extra["load_types"], extra["time_s"], extra["n_models"] = int64(len(b.tasks)), types, json.Number(seconds), int64(len(models))
-	b.d.report.NotExported = nil
+	b.d.report.NotExported, b.d.report.skipped = nil, nil
 	return nil
 }
 
@@ -167,7 +167,9 @@ func (b *disb) emit() error {
 		b.now = t
 		if t.Load.Type == "continuous" {
 			b.d.report.NotExported = append(b.d.report.NotExported, fmt.Sprintf("task %q: a continuous load depends on what is executed", t.ID))
-			if b.d.opt.Continuous != "skip" {
+			if b.d.opt.Continuous == "skip" {
+				b.d.report.skipped = append(b.d.report.skipped, t.ID)
+			} else {
 				b.loop(t)
 			}
 			continue

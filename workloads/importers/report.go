@@ -35,8 +35,9 @@ type Report struct {
 	SumAt       *big.Int       // of all, relative to the first
 	Extra       map[string]any // what the format adds
 
-	names []string // of models
-	loops []workloads.Loop
+	names   []string // of models
+	skipped []string // tasks that Options.Continuous leaves out of a run
+	loops   []workloads.Loop
 }
 
 // ModelNames returns the names of all models in order.
@@ -92,16 +93,32 @@ func newReport(path, format string, opt Options, digest string) *Report {
 	return r
 }
 
-// Warnings says what happened to the input that its owner may not expect.
+// Warnings says what happened to the input that its owner may not expect, when
+// it was written as a native trace.
 func (r *Report) Warnings() []string {
-	var all []string
-	if r.Rounded > 0 {
-		all = append(all, fmt.Sprintf("%d times have parts below a nanosecond and were rounded half to even", r.Rounded))
-	}
+	all := r.rounded()
 	for _, what := range r.NotExported {
 		all = append(all, "not exported: "+what)
 	}
 	return all
+}
+
+// RunWarnings is Warnings for a run of the input as it stands, which may have
+// what no native trace can hold.
+func (r *Report) RunWarnings() []string {
+	all := r.rounded()
+	if len(r.skipped) > 0 {
+		all = append(all, fmt.Sprintf("the continuous tasks are left out, as \"continuous: skip\" says (%s); with \"continuous: run\" they are clients of a closed loop",
+			strings.Join(r.skipped, ", ")))
+	}
+	return all
+}
+
+func (r *Report) rounded() []string {
+	if r.Rounded == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d times have parts below a nanosecond and were rounded half to even", r.Rounded)}
 }
 
 // sums adds an item; times are absolute.

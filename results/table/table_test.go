@@ -186,6 +186,11 @@ func TestVerdicts(t *testing.T) {
 	}
 	wants(t, verdict(none), "no policy is VALID, so none can be recommended; left out as not VALID: seed, sticky, max-wait-30s, longest, belady and fifo")
 
+	ahead := input(10) // others may reorder, the oracle in order of arrival does not
+	ahead.Cells[0].Policies[4] = policy("belady", 90, 10)
+	ahead.Cells[0].Policies[4].Clairvoyant = true
+	wants(t, verdict(ahead), "belady, which knows the future, does no better")
+
 	split := input(10)
 	split.Cells[1].Policies[2] = policy("max-wait-30s", 60, 10)
 	wants(t, verdict(split), "no policy is best everywhere; sticky loses least (best or tied in 1 of 2 cells, at worst +17% at gpus[0].memory = 8GB)")

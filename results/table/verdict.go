@@ -10,8 +10,8 @@ import (
 
 // Verdict says which policy to choose: a sentence over all if there are
 // several cells, then one for each cell. Ties are named, policies that are not
-// VALID or finish less than others are left out by name, and clairvoyant ones only show what is left to
-// gain.
+// VALID or finish less than others are left out by name, and clairvoyant ones
+// are only compared with the best: they know the future and are no optimum.
 func Verdict(s *summary.Summary) []string {
 	choices := s.Choices()
 	var lines []string
@@ -206,7 +206,7 @@ func distance(c summary.Choice) string {
 	return fmt.Sprintf("; %s is within 0.1 %% of the bound", c.Best.Policy)
 }
 
-// prospect says how much a policy that knows the future would still gain.
+// prospect says how much a policy that knows the future gains over the best.
 func prospect(c summary.Choice) string {
 	best, oracle := c.Value(c.Best).Value, c.Value(c.Clairvoyant).Value
 	if oracle >= best {

@@ -42,7 +42,9 @@ func (a *app) load(cmd *cobra.Command, args []string, flags *experimentFlags) (*
 }
 
 func (a *app) open(args []string, opts experiment.Options) (*experiment.Experiment, error) {
-	defer frugal()() // it may name a large trace
+	if len(args) == 0 || !large(args[0]) {
+		defer frugal()() // it may name a large trace
+	}
 	set := policies.Builtin()
 	const usual = "experiment.yaml"
 	switch {
@@ -65,6 +67,13 @@ func (a *app) open(args []string, opts experiment.Options) (*experiment.Experime
 		return experiment.Parse("<stdin>", ".", data, set, opts)
 	}
 	return experiment.Load(args[0], set, opts)
+}
+
+// large reports whether a file is so large an experiment that reading it leaves
+// much garbage: a catalogue of many thousands of models.
+func large(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 1<<20
 }
 
 // traceFolders are where files are looked for that are not beside the

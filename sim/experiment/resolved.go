@@ -97,7 +97,8 @@ func (e *Experiment) RunID(version string) uuid.UUID {
 	var all bytes.Buffer
 	fmt.Fprintf(&all, "experiment\n%s\n%s\n%d\n%d\n", version, e.Name, e.Seed, e.Replicates)
 	for _, c := range e.Cells {
-		all.Write(c.identity(sweepable()...))
+		all.Write(c.what)
+		all.Write(c.identity("seed", "policies"))
 	}
 	return uuid.NewSHA1(namespace(), all.Bytes())
 }

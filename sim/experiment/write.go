@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -28,16 +29,16 @@ func writeBlock(b *strings.Builder, n *node, indent int) {
 			head = text(n.keys[i], false) + ":"
 		}
 		if blank(v) {
-			fmt.Fprintf(b, "%s%s %s\n", pad, head, flow(v))
+			b.WriteString(pad + head + " " + flow(v) + "\n")
 			continue
 		}
 		if indent > 0 {
-			if one := flow(v); len(one)+len(pad)+len(head) < flowWidth {
-				fmt.Fprintf(b, "%s%s %s\n", pad, head, one)
+			if one, ok := short(v, flowWidth-len(pad)-len(head)); ok {
+				b.WriteString(pad + head + " " + one + "\n")
 				continue
 			}
 		}
-		fmt.Fprintf(b, "%s%s\n", pad, head)
+		b.WriteString(pad + head + "\n")
 		writeBlock(b, v, indent+1)
 	}
 }
@@ -50,11 +51,22 @@ func blank(n *node) bool {
 // flow writes a node on one line.
 func flow(n *node) string {
 	var b strings.Builder
-	writeFlow(&b, n)
+	writeFlow(&b, n, math.MaxInt)
 	return b.String()
 }
 
-func writeFlow(b *strings.Builder, n *node) {
+// short writes a node on one line if that has fewer than width bytes.
+func short(n *node, width int) (string, bool) {
+	var b strings.Builder
+	writeFlow(&b, n, width)
+	return b.String(), b.Len() < width
+}
+
+// writeFlow stops when it has written width bytes or more.
+func writeFlow(b *strings.Builder, n *node, width int) {
+	if b.Len() >= width {
+		return
+	}
 	switch n.kind {
 	case nullNode:
 		b.WriteString("null")
@@ -66,17 +78,20 @@ func writeFlow(b *strings.Builder, n *node) {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			writeFlow(b, v)
+			writeFlow(b, v, width)
 		}
 		b.WriteByte(']')
 	case mappingNode:
 		b.WriteByte('{')
 		for i, v := range n.values {
+			if b.Len() >= width {
+				return
+			}
 			if i > 0 {
 				b.WriteString(", ")
 			}
 			b.WriteString(text(n.keys[i], false) + ": ")
-			writeFlow(b, v)
+			writeFlow(b, v, width)
 		}
 		b.WriteByte('}')
 	}

@@ -378,7 +378,7 @@ func testUnknownRecord(t *testing.T) {
 	for kind, want := range map[byte]struct {
 		code int
 		says string
-	}{200: {exitOK, "1 records of a newer version skipped, INCOMPLETE: 0 bytes dropped"}, 99: {exitInvariant, "holds a record of type 99, which this program (1.0) does not know"}} {
+	}{200: {exitOK, "1 records of a newer version skipped, INCOMPLETE: 0 bytes dropped"}, 99: {exitInvariant, "holds a record of type 99, which this program (1.1) does not know"}} {
 		newer, _ := appendRecord(slices.Clone(log[:footer]), last, kind, []byte("new"))
 		if err := os.WriteFile(alone, newer, 0o666); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 const (
 	Schema = "vramsim/log/1"
 	Major  = 1
-	Minor  = 0
+	Minor  = 1 // 0 was never released: another coding of events
 )
 
 // FrameEvents is the largest number of events in one frame, and so the most
@@ -84,13 +84,16 @@ func (e *CorruptError) Error() string {
 }
 
 // VersionError says that a log has a newer major version than this package
-// reads.
+// reads, or is of version 1.0, which was never released.
 type VersionError struct {
 	Major, Minor int
 }
 
 // Error implements error.
 func (e *VersionError) Error() string {
+	if e.Major <= Major {
+		return fmt.Sprintf("event log has version %d.%d, which was never released and is not read any more; simulate again", e.Major, e.Minor)
+	}
 	return fmt.Sprintf("event log has version %d.%d, this program reads up to %d", e.Major, e.Minor, Major)
 }
 

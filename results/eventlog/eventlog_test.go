@@ -466,6 +466,9 @@ func TestVersion(t *testing.T) {
 	if _, r, err := read(log(`{"schema":"vramsim/log/1","major":1,"minor":9,"new":[1]}`)); err != nil || r.Header().Minor != 9 {
 		t.Error("newer minor:", err)
 	}
+	if _, _, err := read(log(`{"schema":"vramsim/log/1","major":1,"minor":0}`)); !errors.As(err, &v) || !strings.Contains(err.Error(), "1.0, which was never released") {
+		t.Error("the coding before the first release:", err)
+	}
 	var c *CorruptError
 	if _, _, err := read(log(`{"schema":"other","major":1}`)); !errors.As(err, &c) {
 		t.Error("another schema:", err)

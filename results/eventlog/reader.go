@@ -139,6 +139,9 @@ func NewReader(f io.ReaderAt, size int64) (*Reader, error) {
 	if r.header.Schema != Schema || r.header.Major != Major {
 		return nil, r.corrupt(fmt.Sprintf("the schema is %q", r.header.Schema))
 	}
+	if v.Minor == 0 {
+		return nil, &v
+	}
 	return r, nil
 }
 

@@ -232,3 +232,17 @@ func TestEveryRuleHasText(t *testing.T) {
 		t.Errorf("an unknown rule prints as %q", got)
 	}
 }
+
+// TestFirstIsTheCores: which fact begins a step says the core, whatever flag a
+// fact comes with.
+func TestFirstIsTheCores(t *testing.T) {
+	r := newRig(t, nil)
+	facts := []scheduler.Event{arrived(0, 0), arrived(1, 0)}
+	facts[1].Flags = scheduler.FlagFirst
+	if err := r.core.Step(facts); err != nil {
+		t.Fatal(err)
+	}
+	if out := r.core.Ready(); len(out) != 2 || !out[0].First() || out[1].First() {
+		t.Errorf("%+v", out)
+	}
+}

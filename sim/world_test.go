@@ -465,3 +465,26 @@ func TestAnyRun(t *testing.T) {
 		}
 	})
 }
+
+// waker wakes at 20 and does nothing else.
+type waker struct{}
+
+func (waker) Next(v *scheduler.View) scheduler.Decision {
+	if _, set := v.Timer(); !set && v.Now() < 20 {
+		return scheduler.Wake(20)
+	}
+	return scheduler.Decision{}
+}
+
+// TestTimerAmongArrivals: a timer that is due when items arrive, and nothing
+// ends, fires in the same step.
+func TestTimerAmongArrivals(t *testing.T) {
+	b := newBench(&list{instants: [][]scheduler.Event{item(0, 0, 0), item(20, 1, 0)}}, sim.Cost{})
+	b.core.Policy, b.core.Waits = waker{}, true
+	if err := b.run(t); err != nil {
+		t.Fatal(err)
+	}
+	last := b.events[len(b.events)-1]
+	expect(t, "the last event", []any{last.Kind, last.At, last.First()}, []any{scheduler.TimerFired, scheduler.Time(20), false})
+	expect(t, "before it", b.events[len(b.events)-2].Kind, scheduler.ItemArrived)
+}

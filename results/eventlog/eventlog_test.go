@@ -229,6 +229,11 @@ func TestDigest(t *testing.T) {
 	if d := w3.Digest(); d != want {
 		t.Errorf("digest %s, want %s", d, want)
 	}
+	// So are the predictions.
+	const wantMany = "sha256:99f794306f5b4bd508d14512dd0169a02bc4872eea8f9f1c940220e4edf14328"
+	if d := w1.Digest(); d != wantMany {
+		t.Errorf("digest %s, want %s", d, wantMany)
+	}
 }
 
 func TestNamesAndSnapshots(t *testing.T) {

@@ -33,6 +33,16 @@ type Executor interface {
 	Close(context.Context) error
 }
 
+// Restarter is an Executor that can go on after the device was lost, which it
+// tells by outcomes of FailureLost. Until it is restarted, further commands
+// fail with FailureLost too.
+type Restarter interface {
+	Executor
+	// Restart makes the device ready again with nothing resident; it may take
+	// long. Outcomes of everything that was in flight come before it returns.
+	Restart(context.Context) error
+}
+
 // Plan is what an executor is opened for. The slices are shared and must not
 // be changed.
 type Plan struct {

@@ -29,7 +29,8 @@ import (
 type Fault string
 
 // The faults that a fixture may be able to show. All but OOM happen at one
-// command; those after the first two lose the device.
+// command. Hang and those after it lose the device: everything in flight fails
+// with FailureLost, but for a command that hung, which may say FailureTimeout.
 const (
 	OOM      Fault = "oom"       // beyond Script.Memory bytes, allocation fails
 	Failure  Fault = "failure"   // the command fails and nothing else does
@@ -77,7 +78,8 @@ type Fixture struct {
 func Test(t *testing.T, f Fixture) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
-		r := &rig{t: rt, f: &f, state: map[scheduler.ModelID]state{}, flying: map[uint64]scheduler.Command{}}
+		r := &rig{t: rt, f: &f, state: map[scheduler.ModelID]state{}, flying: map[uint64]scheduler.Command{},
+			cancelled: map[uint64]bool{}, illegal: map[uint64]bool{}}
 		r.open(t)
 		r.act()
 		r.close()
@@ -105,8 +107,11 @@ type rig struct {
 	seq    uint64
 	state  map[scheduler.ModelID]state
 	flying map[uint64]scheduler.Command
-	ended  []uint64
-	lost   bool
+	// cancelled holds commands that Cancel was called for; illegal those that
+	// have to fail.
+	cancelled, illegal map[uint64]bool
+	failures           int // of others, that lost nothing
+	lost, closing      bool
 }
 
 const mib = scheduler.Bytes(1 << 20)
@@ -168,7 +173,9 @@ func (r *rig) act() {
 		case "evict":
 			r.evict()
 		case "cancel":
-			r.bench.Executor.Cancel(rapid.Uint64Range(0, r.seq+2).Draw(r.t, "seq"))
+			seq := rapid.Uint64Range(0, r.seq+2).Draw(r.t, "seq")
+			r.cancelled[seq] = seq <= r.seq
+			r.bench.Executor.Cancel(seq)
 		case "await":
 			r.await()
 		}
@@ -240,6 +247,7 @@ func (r *rig) run(want state) {
 	for i := range rapid.IntRange(1, r.plan.Models[m].Batch.Max).Draw(r.t, "n") {
 		c.Items = append(c.Items, scheduler.CommandItem{ID: scheduler.ItemID(int(r.seq)*8 + i), Work: scheduler.WorkUnit, Seed: uint64(i)})
 	}
+	r.illegal[r.seq+1] = want == absent
 	r.start(c, want)
 }
 
@@ -299,10 +307,9 @@ func (r *rig) take(o scheduler.Outcome) {
 		r.t.Fatalf("an outcome of command %d, which is not in flight", o.Seq)
 	}
 	delete(r.flying, o.Seq)
-	r.ended = append(r.ended, o.Seq)
 	done := o.Failure == nil
-	if !done && o.Failure.Text == "" {
-		r.t.Errorf("%v failed (%v) and does not say why", c.Op, o.Failure.Code)
+	if !done {
+		r.failed(&c, o.Failure)
 	}
 	switch {
 	case !done && o.Failure.Code == scheduler.FailureLost:
@@ -313,6 +320,23 @@ func (r *rig) take(o scheduler.Outcome) {
 		r.state[c.Model] = map[bool]state{true: resident, false: absent}[done]
 	case c.Op == scheduler.OpEvict:
 		r.state[c.Model] = map[bool]state{true: absent, false: resident}[done]
+	}
+}
+
+// failed checks that a command had a reason to fail.
+func (r *rig) failed(c *scheduler.Command, why *scheduler.CommandError) {
+	if why.Text == "" {
+		r.t.Errorf("%v failed (%v) and does not say why", c.Op, why.Code)
+	}
+	most := 0
+	if r.script.Fault == Failure || r.script.Fault == Hang {
+		most = 1
+	}
+	if why.Code == scheduler.FailureLost || r.cancelled[c.Seq] || r.illegal[c.Seq] || r.closing || r.script.Fault == OOM {
+		return
+	}
+	if r.failures++; r.failures > most {
+		r.t.Fatalf("%v of %s failed for nothing: %v", c.Op, r.plan.Models[c.Model].Name, why)
 	}
 }
 
@@ -369,6 +393,7 @@ func (r *rig) conserved() {
 // close ends the executor with whatever is in flight; each command still has
 // its outcome, and nothing is left.
 func (r *rig) close() {
+	r.closing = true
 	ctx, cancel := context.WithTimeout(context.Background(), 2*r.f.Patience)
 	defer cancel()
 	closed := make(chan error, 1)

@@ -35,6 +35,7 @@ type Sleeper struct {
 	resident map[scheduler.ModelID]bool
 	planned  map[uint64]slept
 	lost     chan struct{} // closed while the device is lost
+	back     time.Time     // when it can be restarted
 	calls    sync.WaitGroup
 }
 
@@ -179,9 +180,23 @@ func (s *Sleeper) lose() {
 	s.held = 0
 }
 
+// Lose loses the device, which cannot be restarted before back.
+func (s *Sleeper) Lose(back time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.back = back
+	s.lose()
+}
+
 // Restart brings a lost device back.
 func (s *Sleeper) Restart(ctx context.Context) error {
 	s.calls.Wait() // they end at once when the device is lost
+	s.mu.Lock()
+	back := s.back
+	s.mu.Unlock()
+	if err := sleep(ctx, nil, scheduler.Time(time.Until(back))); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if isClosed(s.lost) {

@@ -166,6 +166,12 @@ type Event struct {
 // Tier returns where the load of a LoadStarted event reads from.
 func (e Event) Tier() Tier { return Tier(e.Flags >> tierShift) }
 
+// WithTier returns the LoadStarted event with another tier.
+func (e Event) WithTier(t Tier) Event {
+	e.Flags = e.Flags&(1<<tierShift-1) | uint8(t)<<tierShift
+	return e
+}
+
 // First reports whether e is the first fact of its Step.
 func (e Event) First() bool { return e.Flags&FlagFirst != 0 }
 

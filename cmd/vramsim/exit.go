@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/workloads"
@@ -81,6 +82,7 @@ func codeOf(err error) int {
 	var invariant *scheduler.InvariantError
 	var divergence *scheduler.Divergence
 	var fact *scheduler.FactError
+	var unable *scheduler.CapabilityError
 	switch {
 	case err == nil:
 		return exitOK
@@ -91,6 +93,10 @@ func codeOf(err error) int {
 	case errors.As(err, &illegal), errors.As(err, &livelock), errors.As(err, &lost), errors.As(err, &invariant),
 		errors.As(err, &divergence), errors.As(err, &fact):
 		return exitInvariant
+	case errors.Is(err, nvml.ErrUnavailable), errors.Is(err, nvml.ErrNoDevice), errors.As(err, &unable):
+		return exitHardware
+	case errors.Is(err, nvml.ErrDeviceLost), errors.Is(err, nvml.ErrLost):
+		return exitInvalid
 	}
 	return exitUsage
 }

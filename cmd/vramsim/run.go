@@ -112,6 +112,9 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		if err != nil {
 			return err
 		}
+		if m.Hardware != nil {
+			return usagef("%s is a run on hardware (%s), which cannot be resumed: vramsim gpu run begins another", dir.Path, m.Hardware.Executor)
+		}
 		exp.Quick = exp.Quick || m.NotForCiting
 	}
 	if exp.Output.Events == "parquet" {
@@ -233,14 +236,8 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 			return err
 		}
 	}
-	s := r.summarize(interrupted)
-	m.Status, m.Reasons = rundir.Status(s.Status), s.Reasons
-	m.FinishedAt = time.Now().UTC().Format(time.RFC3339)
-	r.recordLogs(m)
-	if err := r.dir.WriteJSON("manifest.json", m); err != nil {
-		return errors.Join(runErr, err)
-	}
-	if err := writeSummary(r.dir, s); err != nil {
+	s, err := r.record(m, interrupted)
+	if err != nil {
 		return errors.Join(runErr, err)
 	}
 	if interrupted == "" {
@@ -256,7 +253,11 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 		a.infof("report:        %s", r.dir.Join("report.html"))
 	}
 	if interrupted == "interrupted" {
-		return &exitError{code: exitInterrupted, err: errors.New("interrupted; what was finished is saved"), hint: "vramsim sweep --resume " + r.dir.Path}
+		err := &exitError{code: exitInterrupted, err: errors.New("interrupted; what was finished is saved")}
+		if r.resumable {
+			err.hint = "vramsim sweep --resume " + r.dir.Path
+		}
+		return err
 	}
 	if runErr != nil {
 		return runErr
@@ -266,6 +267,18 @@ func (a *app) finish(ctx context.Context, r *runner, m *rundir.Manifest, out *ou
 		return nil
 	}
 	return r.verdict(s)
+}
+
+// record sums up what is done and writes it down.
+func (r *runner) record(m *rundir.Manifest, interrupted string) (*summary.Summary, error) {
+	s := r.summarize(interrupted)
+	m.Status, m.Reasons = rundir.Status(s.Status), s.Reasons
+	m.FinishedAt = time.Now().UTC().Format(time.RFC3339)
+	r.recordLogs(m)
+	if err := r.dir.WriteJSON("manifest.json", m); err != nil {
+		return nil, err
+	}
+	return s, writeSummary(r.dir, s)
 }
 
 // verdict turns the summary into the exit code.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/results/rundir"
@@ -27,12 +28,57 @@ type unit struct{ cell, policy, replicate int }
 
 // outcome is what a unit left in the run directory as result.json.
 type outcome struct {
-	RunID  string          `json:"run_id"`
-	Events int64           `json:"events"`
-	Digest string          `json:"digest"`
-	Failed string          `json:"failed,omitempty"` // why the run ended early
-	Code   int             `json:"code,omitempty"`   // exit code of that
-	Result *metrics.Result `json:"result"`
+	RunID    string          `json:"run_id"`
+	Events   int64           `json:"events"`
+	Digest   string          `json:"digest"`
+	Failed   string          `json:"failed,omitempty"` // why the run ended early
+	Code     int             `json:"code,omitempty"`   // exit code of that
+	Hardware *nvml.Report    `json:"hardware,omitempty"`
+	Result   *metrics.Result `json:"result"`
+}
+
+// stage is where units are carried out: in simulated worlds, or on the devices
+// of a machine.
+type stage interface {
+	// begin makes a unit's world. What it writes goes to the folder.
+	begin(ctx context.Context, setup *experiment.Setup, core *scheduler.Core, folder string) (performance, error)
+	// keeps says that what was begun is kept when the run is interrupted.
+	keeps() bool
+}
+
+// performance is a unit being carried out.
+type performance interface {
+	world() scheduler.World
+	// openLog begins the log, and returns the sink through which it is written.
+	openLog(path string, h eventlog.Header, o eventlog.Options) (*eventlog.Writer, scheduler.Sink, error)
+	// end comes when the unit is over, before the log is closed.
+	end(*outcome) error
+}
+
+// simulation is the stage of simulated worlds.
+type simulation struct{ setup *experiment.Setup }
+
+func (simulation) begin(_ context.Context, setup *experiment.Setup, _ *scheduler.Core, _ string) (performance, error) {
+	return simulation{setup}, nil
+}
+func (simulation) keeps() bool              { return false }
+func (s simulation) world() scheduler.World { return s.setup.World }
+func (simulation) end(*outcome) error       { return nil }
+func (simulation) openLog(path string, h eventlog.Header, o eventlog.Options) (*eventlog.Writer, scheduler.Sink, error) {
+	w, err := eventlog.Create(path, h, o)
+	return w, w, err
+}
+
+// invalid says why the figures are not to be trusted.
+func (o *outcome) invalid() []string {
+	var why []string
+	if o.Failed != "" {
+		why = append(why, o.Failed)
+	}
+	if o.Hardware != nil {
+		why = append(why, o.Hardware.Invalid...)
+	}
+	return why
 }
 
 // runner carries out the simulations of an experiment.
@@ -41,7 +87,13 @@ type runner struct {
 	exp     *experiment.Experiment
 	dir     *rundir.Dir
 	version string
+	runID   string
 	shard   shard // what it runs of it
+	stage   stage
+	doing   string // what the progress bar says
+	// resumable says that sweep --resume can go on with what was interrupted.
+	resumable bool
+	notes     []string // for the summary
 	// outcomes by cell, policy and replicate; nil where not done.
 	outcomes [][][]*outcome
 	// bounds by cell and metric, one value for each replicate; nil where there are none.
@@ -49,7 +101,9 @@ type runner struct {
 }
 
 func newRunner(a *app, exp *experiment.Experiment, dir *rundir.Dir) *runner {
-	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version, bounds: make([]map[string][]float64, len(exp.Cells))}
+	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version, stage: simulation{}, doing: "simulating", resumable: true,
+		bounds: make([]map[string][]float64, len(exp.Cells))}
+	r.runID = exp.RunID(r.version).String()
 	for _, cell := range exp.Cells {
 		rows := make([][]*outcome, len(cell.Policies))
 		for p := range rows {
@@ -126,7 +180,7 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 			todo = append(todo, u)
 		}
 	}
-	bar := r.app.newProgress(len(todo), "simulating")
+	bar := r.app.newProgress(len(todo), r.doing)
 	defer bar.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -136,7 +190,7 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 		workers.Go(func() {
 			for u := range queue {
 				began := time.Now()
-				if err := r.simulate(ctx, u); err != nil {
+				if err := r.perform(ctx, u); err != nil {
 					cancel(err)
 					continue
 				}
@@ -171,8 +225,9 @@ func (r *runner) complete() bool {
 	return !slices.ContainsFunc(r.units(), func(u unit) bool { return r.outcomes[u.cell][u.policy][u.replicate] == nil })
 }
 
-// simulate carries out one unit and leaves its folder complete or absent.
-func (r *runner) simulate(ctx context.Context, u unit) (err error) {
+// perform carries out one unit and leaves its folder complete or, unless the
+// stage keeps what was begun, absent.
+func (r *runner) perform(ctx context.Context, u unit) (err error) {
 	setup, err := r.exp.Cells[u.cell].Setup(u.policy, u.replicate, r.version)
 	if err != nil {
 		return err
@@ -188,35 +243,18 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 	if err != nil {
 		return err
 	}
-	figures := &scheduler.Batched{To: fold}
-	sinks := []scheduler.Sink{figures}
 	folder := r.dir.Join(r.folder(u))
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
 	}
-	var log *eventlog.Writer
-	if r.exp.Output.Events != "none" {
-		log, err = eventlog.Create(filepath.Join(folder, "events.log"), r.header(setup, u), logOptions(setup, core))
-		if err != nil {
-			return err
-		}
-		sinks = append(sinks, log)
-	}
 	out := &outcome{RunID: setup.RunID.String()}
-	err = scheduler.Drive(ctx, core, setup.World, sinks...)
-	if flushErr := figures.Flush(); err == nil {
-		err = flushErr
-	}
-	if log != nil {
-		if closeErr := log.Close(); closeErr != nil {
-			return closeErr
-		}
-		out.Events, out.Digest = log.Events(), log.Digest()
-	}
+	err = r.drive(ctx, u, setup, core, fold, out)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !r.stage.keeps():
 		return errors.Join(context.Cause(ctx), os.RemoveAll(folder))
-	case err != nil && codeOf(err) == exitUsage:
+	case ctx.Err() != nil:
+		return errors.Join(context.Cause(ctx), cleanupError(err))
+	case err != nil && (codeOf(err) == exitUsage || codeOf(err) == exitHardware):
 		return fmt.Errorf("policy %s: %w%s", setup.Policy.Name, err, itemOf(err, setup.Namer))
 	case err != nil: // the policy or an invariant: it ends this run, not the others
 		out.Failed, out.Code = err.Error(), codeOf(err)
@@ -227,11 +265,56 @@ func (r *runner) simulate(ctx context.Context, u unit) (err error) {
 		}
 	}
 	out.Result = fold.Result()
+	if out.Hardware != nil {
+		if joules, ok := out.Hardware.Joules(); ok {
+			out.Result.Values[metrics.Energy] = joules
+		}
+	}
 	if err := r.dir.WriteJSON(filepath.Join(r.folder(u), "result.json"), out); err != nil {
 		return err
 	}
 	r.outcomes[u.cell][u.policy][u.replicate] = out
 	return nil
+}
+
+// cleanupError is what is left of an error beside the interruption.
+func cleanupError(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// drive runs the core on the unit's stage, into the figures and the log.
+func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, core *scheduler.Core, fold *metrics.Fold, out *outcome) error {
+	figures := &scheduler.Batched{To: fold}
+	sinks := []scheduler.Sink{figures}
+	folder := r.dir.Join(r.folder(u))
+	on, err := r.stage.begin(ctx, setup, core, folder)
+	if err != nil {
+		return err
+	}
+	var log *eventlog.Writer
+	if r.exp.Output.Events != "none" {
+		var sink scheduler.Sink
+		log, sink, err = on.openLog(filepath.Join(folder, "events.log"), r.header(setup, u), logOptions(setup, core))
+		if err != nil {
+			return errors.Join(err, on.end(out))
+		}
+		sinks = append(sinks, sink)
+	}
+	err = scheduler.Drive(ctx, core, on.world(), sinks...)
+	if flushErr := figures.Flush(); err == nil {
+		err = flushErr
+	}
+	err = errors.Join(err, on.end(out))
+	if log != nil {
+		if closeErr := log.Close(); closeErr != nil {
+			return closeErr
+		}
+		out.Events, out.Digest = log.Events(), log.Digest()
+	}
+	return err
 }
 
 // logOptions of the log that a run keeps.
@@ -284,8 +367,9 @@ func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {
 
 // summarize builds the summary of what is done.
 func (r *runner) summarize(interrupted string) *summary.Summary {
-	in := summary.Input{Name: r.exp.Name, Question: r.exp.Question, RunID: r.exp.RunID(r.version).String(), Baseline: r.exp.Baseline,
+	in := summary.Input{Name: r.exp.Name, Question: r.exp.Question, RunID: r.runID, Baseline: r.exp.Baseline,
 		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds}
+	in.Notes = append(in.Notes, r.notes...)
 	if r.exp.Quick {
 		in.Notes = append(in.Notes, "quick: not for citing")
 	}
@@ -306,8 +390,8 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 				if out.Digest != "" {
 					pi.Digests = append(pi.Digests, out.Digest)
 				}
-				if out.Failed != "" {
-					pi.Invalid = append(pi.Invalid, fmt.Sprintf("replicate %d: %s", replicate, out.Failed))
+				for _, why := range out.invalid() {
+					pi.Invalid = append(pi.Invalid, fmt.Sprintf("replicate %d: %s", replicate, why))
 				}
 			}
 			ci.Policies = append(ci.Policies, pi)

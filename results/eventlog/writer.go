@@ -144,6 +144,17 @@ func (w *Writer) Append(events []scheduler.Event) error {
 	return w.err
 }
 
+// Flush hands the events so far to the system: they survive the end of this
+// process, though not that of the machine. It ends a frame, so that a log
+// flushed at each step is larger.
+func (w *Writer) Flush() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	w.flush()
+	return w.err
+}
+
 // Sync makes the events so far durable.
 func (w *Writer) Sync() error {
 	if err := w.usable(); err != nil {

@@ -69,7 +69,7 @@ func All() []Metric {
 		{ItemsCancelled, "1", KindValue, "of those, cancelled, or dependent on one that did not finish"},
 		{ItemsLeft, "1", KindValue, "of those, neither finished nor ended otherwise"},
 		{MaxBypass, "1", KindValue, "most items of other models that became ready later than an item and started before it"},
-		{Energy, "J", KindValue, "energy of the devices over the window, measured; hardware runs only"},
+		{Energy, "J", KindValue, "energy of the devices from the start of the clock to the end of the run, measured; hardware runs only"},
 	}
 }
 

@@ -54,6 +54,29 @@ type Manifest struct {
 	Inputs       map[string]string `json:"inputs"`      // file → SHA-256
 	Logs         map[string]Log    `json:"logs"`        // path below the run directory → what it must hold
 	Warnings     []string          `json:"warnings,omitempty"`
+	Hardware     *Hardware         `json:"hardware,omitempty"` // of a run on real devices
+}
+
+// Hardware is what the manifest knows of the machine that a run was made on.
+type Hardware struct {
+	Executor string            `json:"executor"`           // what carried out the commands
+	Label    string            `json:"label,omitempty"`    // why figures are none of hardware; empty if they are
+	Settings map[string]string `json:"settings,omitempty"` // of executor and world
+	Devices  []HardwareDevice  `json:"devices"`
+	// Telemetry has the digest of each side stream by its path.
+	Telemetry map[string]string `json:"telemetry,omitempty"`
+}
+
+// HardwareDevice is a device of the machine. Without telemetry only the name
+// in the experiment is known.
+type HardwareDevice struct {
+	Name    string `json:"name"` // in the experiment
+	GPU     string `json:"gpu,omitempty"`
+	UUID    string `json:"uuid,omitempty"`
+	Memory  int64  `json:"memory_bytes,omitempty"`
+	Compute string `json:"compute_capability,omitempty"`
+	Driver  string `json:"driver,omitempty"`
+	CUDA    string `json:"cuda,omitempty"`
 }
 
 // Log is what the manifest knows of one event log.

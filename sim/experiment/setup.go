@@ -33,8 +33,13 @@ type Setup struct {
 	// RunID identifies this run: UUIDv5 over everything that determines it.
 	RunID uuid.UUID
 
+	sim    sim.Config
 	closer io.Closer
 }
+
+// Timing returns what the simulated World would take for each command, and
+// what happens in it beside them, for an executor that sleeps as long.
+func (s *Setup) Timing() *sim.Timing { return sim.NewTiming(s.sim) }
 
 // Window is what the metrics of a run count.
 type Window struct {
@@ -88,8 +93,28 @@ func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.World = sim.New(world)
+	s.World, s.sim = sim.New(world), world
 	return s, nil
+}
+
+// OnHardware returns why the cell cannot be carried out on devices, nil if it
+// can: policies and estimators that know the future are refused there.
+func (c *Cell) OnHardware() error {
+	for i := range c.Policies {
+		if c.Policies[i].Clairvoyant {
+			return fmt.Errorf("policy %s knows the future, which no hardware tells", c.Policies[i].Name)
+		}
+	}
+	if c.hardware.estimates.config.Kind == "oracle" {
+		return errors.New("hardware.estimates: oracle knows what loads will take, which no hardware tells")
+	}
+	return nil
+}
+
+// Injects reports whether the experiment makes things go wrong on purpose.
+func (c *Cell) Injects() bool {
+	f := &c.faults
+	return f.LoadFailure > 0 || f.BatchFailure > 0 || len(f.Outages)+len(f.Foreign)+len(f.Cancellations) > 0
 }
 
 // foresee tells a policy every arrival to come, from a source of its own.

@@ -1,0 +1,14 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newGPU(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "gpu",
+		Short: "on the physical card: is it ready, and the experiment itself",
+		Args:  exactly(0, "a command: doctor or run"),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newGPURun(a))
+	return cmd
+}

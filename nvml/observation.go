@@ -1,0 +1,130 @@
+package nvml
+
+import (
+	"slices"
+	"time"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// Observation is what is seen beside the facts of a run. Exactly one of the
+// pointers is set; the run does not depend on any.
+type Observation struct {
+	At     scheduler.Time // on the run's clock
+	Device scheduler.DeviceID
+	Sample *DeviceSample
+	Ended  *Ended
+	Late   *Lateness
+	Energy *Energy
+	Mark   *Mark
+}
+
+// DeviceSample is a moment of a device.
+type DeviceSample struct {
+	Sample
+	Memory  Memory
+	Foreign scheduler.Bytes // of other processes; Unknown if it cannot be told
+}
+
+// Ended is a command with its outcome, the side data included.
+type Ended struct {
+	Command scheduler.Command
+	Outcome scheduler.Outcome
+}
+
+// Lateness is an arrival or timer that became a fact after it was due.
+type Lateness struct {
+	Fact scheduler.Event
+	Due  scheduler.Time
+}
+
+// Energy is the device's counter.
+type Energy struct{ Millijoules uint64 }
+
+// Mark is a remark: throttling, a gap, a fault, a restart.
+type Mark struct {
+	Code string // like "throttled"
+	Text string
+}
+
+// Report is what a run on hardware says of itself when it has ended.
+type Report struct {
+	Invalid []string       `json:"invalid,omitempty"` // why its figures are not to be trusted
+	Late    LateQuantiles  `json:"late"`
+	Devices []DeviceReport `json:"devices"`
+}
+
+// Joules returns the energy of all devices; false if some have no counter.
+func (r *Report) Joules() (float64, bool) {
+	sum := 0.0
+	for i := range r.Devices {
+		if !r.Devices[i].Metered {
+			return 0, false
+		}
+		sum += r.Devices[i].Joules
+	}
+	return sum, len(r.Devices) > 0
+}
+
+// LateQuantiles say how late arrivals and timers became facts.
+type LateQuantiles struct {
+	N   int            `json:"n"`
+	P50 scheduler.Time `json:"p50_ns"`
+	P99 scheduler.Time `json:"p99_ns"`
+	Max scheduler.Time `json:"max_ns"`
+}
+
+// DeviceReport is one device's part. Without telemetry most is zero.
+type DeviceReport struct {
+	Executor  string          `json:"executor"`
+	Info      *DeviceInfo     `json:"info,omitempty"`
+	Samples   int             `json:"samples"`
+	Throttled float64         `json:"throttled_ratio"` // of the samples
+	Gap       time.Duration   `json:"longest_gap_ns"`
+	Baseline  scheduler.Bytes `json:"baseline_bytes"` // in use before the executor was opened
+	Residue   scheduler.Bytes `json:"residue_bytes"`  // in use at the end, beyond that
+	Peak      scheduler.Bytes `json:"peak_bytes"`     // in use in any sample, beyond that
+	Joules    float64         `json:"energy_joules"`  // by the counter; 0 if there is none
+	// Integrated is the energy by the samples of power, to hold against Joules.
+	Integrated  float64       `json:"integrated_joules"`
+	Metered     bool          `json:"metered"` // whether there is a counter
+	Restarts    int           `json:"restarts"`
+	RestartTime time.Duration `json:"restart_ns"` // all together
+}
+
+// latenesses collects how late facts were and how long batches took; it
+// belongs to Drive's goroutine.
+type latenesses struct {
+	late, batches []scheduler.Time
+}
+
+func (l *latenesses) add(t scheduler.Time) { l.late = append(l.late, max(0, t)) }
+
+func (l *latenesses) quantiles() LateQuantiles {
+	if len(l.late) == 0 {
+		return LateQuantiles{}
+	}
+	sorted := slices.Sorted(slices.Values(l.late))
+	return LateQuantiles{N: len(sorted), P50: atRank(sorted, 0.5), P99: atRank(sorted, 0.99), Max: sorted[len(sorted)-1]}
+}
+
+// atRank returns the nearest-rank quantile of sorted values, of which there
+// are some.
+func atRank(sorted []scheduler.Time, q float64) scheduler.Time {
+	return sorted[max(0, min(len(sorted)-1, int(float64(len(sorted))*q+0.999999)-1))]
+}
+
+// judgeLateness compares how late the host was with the limits.
+func (w *World) judgeLateness() {
+	if w.report.Late.N == 0 {
+		return
+	}
+	limit := scheduler.Time(w.cfg.Limits.Late)
+	if n := len(w.late.batches); n > 0 {
+		median := atRank(slices.Sorted(slices.Values(w.late.batches)), 0.5)
+		limit = max(limit, scheduler.Time(w.cfg.Limits.LateShare*float64(median)))
+	}
+	if p99 := w.report.Late.P99; p99 > limit {
+		w.invalidate("the host was late: arrivals and timers became facts up to %v after they were due (99th percentile; at most %v is allowed)", p99, limit)
+	}
+}

@@ -1,0 +1,147 @@
+package nvml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// watch begins to sample the device and to wait for its faults.
+func (d *watched) watch(ctx context.Context) {
+	if d.telemetry == nil {
+		return
+	}
+	if d.world.cfg.Sampling > 0 {
+		d.world.running.Go(func() { d.sample(ctx) })
+	}
+	d.world.running.Go(func() { d.wait(ctx) })
+}
+
+// processesEvery is the least time between lists of processes: they are dear.
+const processesEvery = time.Second
+
+// sample reads the device periodically.
+func (d *watched) sample(ctx context.Context) {
+	tick := time.NewTicker(d.world.cfg.Sampling)
+	defer tick.Stop()
+	s := sampling{last: time.Now()}
+	for {
+		if err := d.sampleOnce(&s); err != nil {
+			if errors.Is(err, ErrLost) {
+				d.world.LoseForGood(d.id, err.Error())
+				return
+			}
+			d.world.mark(d.id, "sample failed", err.Error())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sampling is what a sampler remembers.
+type sampling struct {
+	last      time.Time // of a sample
+	power     int64     // then, milliwatts; Unknown at first
+	begun     bool
+	throttled bool
+	listedAt  time.Time
+	listed    []Process
+	listable  bool
+}
+
+// sampleOnce takes one sample.
+func (d *watched) sampleOnce(s *sampling) error {
+	m, err := d.telemetry.Memory()
+	if err != nil {
+		return err
+	}
+	now, err := d.telemetry.Sample()
+	if err != nil {
+		return err
+	}
+	at := time.Now()
+	if s.listedAt.IsZero() || at.Sub(s.listedAt) >= processesEvery {
+		listed, err := d.telemetry.Processes()
+		if errors.Is(err, ErrLost) {
+			return err
+		}
+		s.listed, s.listable, s.listedAt = listed, err == nil, at
+	}
+	foreign := d.foreignBytes(m.Used, s.listed, s.listable)
+	d.account(s, at, &m, &now)
+	w := d.world
+	w.observe(Observation{At: w.Now(), Device: d.id, Sample: &DeviceSample{Sample: now, Memory: m, Foreign: foreign}})
+	if throttled := now.Reasons&Throttling != 0; throttled != s.throttled {
+		s.throttled = throttled
+		w.mark(d.id, map[bool]string{true: "throttled", false: "not throttled"}[throttled], fmt.Sprintf("reasons %#x", uint64(now.Reasons)))
+	}
+	if joules, err := d.telemetry.Energy(); err == nil {
+		w.observe(Observation{At: w.Now(), Device: d.id, Energy: &Energy{joules}})
+	}
+	d.reportForeign(foreign)
+	return nil
+}
+
+// account adds a sample to the report.
+func (d *watched) account(s *sampling, at time.Time, m *Memory, now *Sample) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := &d.report
+	r.Samples++
+	r.Peak = max(r.Peak, m.Used-r.Baseline)
+	if now.Reasons&Throttling != 0 {
+		r.Throttled++
+	}
+	since := at.Sub(s.last)
+	r.Gap = max(r.Gap, since)
+	power := now.InstantMilliwatts
+	if power == Unknown {
+		power = now.PowerMilliwatts
+	}
+	if s.begun && power != Unknown && s.power != Unknown {
+		r.Integrated += float64(power+s.power) / 2000 * since.Seconds()
+	}
+	s.last, s.power, s.begun = at, power, true
+}
+
+// reportForeign makes a fact of what others hold when it has moved enough.
+func (d *watched) reportForeign(foreign scheduler.Bytes) {
+	d.mu.Lock()
+	moved := foreign != Unknown && (foreign-d.ours.foreign >= foreignStep || d.ours.foreign-foreign >= foreignStep)
+	before := d.ours.foreign
+	if moved {
+		d.ours.foreign = foreign
+	}
+	d.mu.Unlock()
+	if !moved {
+		return
+	}
+	w := d.world
+	w.mark(d.id, "foreign memory", fmt.Sprintf("%v, before %v", foreign, before))
+	if !w.cfg.Shared {
+		w.invalidate("other processes hold %v of %s, before %v", foreign, d.report.Info.Name, before)
+	}
+	_ = w.Post(scheduler.Event{Kind: scheduler.MemoryObserved, Device: d.id, Model: scheduler.NoModel, Value: int64(foreign)}) // the run may be over
+}
+
+// wait ends the run when the device reports a fault.
+func (d *watched) wait(ctx context.Context) {
+	f, err := d.telemetry.Wait(ctx)
+	switch {
+	case errors.Is(err, ErrLost):
+		f.Text = err.Error()
+	case err != nil || ctx.Err() != nil:
+		return // not told here, or over
+	}
+	why := f.Text
+	if f.Xid != 0 {
+		why = fmt.Sprintf("Xid %d: %s", f.Xid, f.Text)
+	}
+	d.world.LoseForGood(d.id, why)
+}

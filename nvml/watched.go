@@ -1,0 +1,298 @@
+package nvml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// watched is an executor with the telemetry of its device. It sees every
+// command and outcome go by, and reports a loss before the outcomes that tell
+// of it, so that the core hears of the device first.
+type watched struct {
+	scheduler.Executor
+	world     *World
+	id        scheduler.DeviceID
+	telemetry Telemetry
+	outcomes  chan scheduler.Outcome
+	gone      chan struct{} // closed with the executor
+	closing   sync.Once
+	forwards  sync.WaitGroup
+
+	mu       sync.Mutex
+	down     bool
+	inFlight map[uint64]time.Time
+	changes  int // commands begun or ended: memory may have changed
+	report   DeviceReport
+	energy   uint64 // counter at the start
+	ours     ours
+}
+
+// begin reads what the device was like before.
+func (d *watched) begin() error {
+	d.inFlight = map[uint64]time.Time{}
+	if d.telemetry == nil {
+		return nil
+	}
+	info := d.telemetry.Info()
+	d.report.Info = &info
+	if info.MIG {
+		return fmt.Errorf("%s is cut into MIG instances, which are not supported", info.Name)
+	}
+	m, err := d.telemetry.Memory()
+	if err != nil {
+		return fmt.Errorf("its memory cannot be read: %w", err)
+	}
+	d.report.Baseline = m.Used
+	if d.energy, err = d.telemetry.Energy(); err == nil {
+		d.report.Metered = true
+	} else if !errors.Is(err, ErrUnsupported) {
+		return fmt.Errorf("its energy counter cannot be read: %w", err)
+	}
+	return nil
+}
+
+// Open opens the executor and begins to forward its outcomes.
+func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capabilities, error) {
+	able, err := d.Executor.Open(ctx, plan)
+	d.report.Executor = able.Name
+	if err == nil {
+		d.forwards.Go(d.forward)
+	}
+	return able, err
+}
+
+// Start passes a command on.
+func (d *watched) Start(c scheduler.Command) error {
+	d.mu.Lock()
+	d.inFlight[c.Seq] = time.Now()
+	d.changes++
+	d.mu.Unlock()
+	err := d.Executor.Start(c)
+	if err == nil {
+		return nil
+	}
+	d.ended(c.Seq)
+	if isLost(err) {
+		d.lose()
+	}
+	return err
+}
+
+func isLost(err error) bool {
+	why, ok := errors.AsType[*scheduler.CommandError](err)
+	return ok && why.Code == scheduler.FailureLost
+}
+
+// ended notes that a command is over.
+func (d *watched) ended(seq uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.inFlight, seq)
+	d.changes++
+}
+
+// Outcomes returns the forwarded outcomes.
+func (d *watched) Outcomes() <-chan scheduler.Outcome { return d.outcomes }
+
+// forward passes outcomes on until the executor is closed.
+func (d *watched) forward() {
+	for {
+		select {
+		case o, ok := <-d.Executor.Outcomes():
+			if !ok {
+				close(d.outcomes)
+				return
+			}
+			d.ended(o.Seq)
+			if o.Failure != nil && o.Failure.Code == scheduler.FailureLost {
+				d.lose()
+			}
+			select {
+			case d.outcomes <- o:
+			case <-d.gone:
+				return
+			}
+		case <-d.gone:
+			return
+		}
+	}
+}
+
+// lose reports the loss of the device, once until it is back, and brings it
+// back if that is possible.
+func (d *watched) lose() {
+	w := d.world
+	d.mu.Lock()
+	again := d.down
+	d.down = true
+	d.mu.Unlock()
+	if again {
+		return
+	}
+	restarter, ok := d.Executor.(scheduler.Restarter)
+	if !ok {
+		w.LoseForGood(d.id, "its executor cannot be restarted")
+		return
+	}
+	w.mark(d.id, "device lost", "restarting")
+	if w.Post(deviceFact(scheduler.DeviceDown, d.id)) != nil {
+		return
+	}
+	w.running.Go(func() { d.restart(restarter) })
+}
+
+func deviceFact(k scheduler.Kind, d scheduler.DeviceID) scheduler.Event {
+	return scheduler.Event{Kind: k, Device: d, Model: scheduler.NoModel}
+}
+
+// LoseForGood says that a device is lost and will not come back: the run ends
+// and is invalid.
+func (w *World) LoseForGood(d scheduler.DeviceID, why string) {
+	w.mark(d, "device lost", why)
+	w.invalidate("device %d is lost: %s", d, why)
+	w.mu.Lock()
+	w.lost[d] = true
+	w.mu.Unlock()
+	_ = w.Post(deviceFact(scheduler.DeviceDown, d)) // the run may be over already
+}
+
+// restart brings the device back.
+func (d *watched) restart(e scheduler.Restarter) {
+	w := d.world
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer context.AfterFunc(w.watching, cancel)()
+	began := time.Now()
+	err := e.Restart(ctx)
+	took := time.Since(began)
+	d.mu.Lock()
+	d.report.Restarts++
+	d.report.RestartTime += took
+	d.down = false
+	d.changes++
+	d.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		w.LoseForGood(d.id, "it could not be restarted: "+err.Error())
+	default:
+		w.mark(d.id, "device back", fmt.Sprintf("after %v", took.Round(time.Millisecond)))
+		_ = w.Post(deviceFact(scheduler.DeviceUp, d.id)) // the run may be over already
+	}
+}
+
+func (w *World) mark(d scheduler.DeviceID, code, text string) {
+	w.observe(Observation{At: w.Now(), Device: d, Mark: &Mark{Code: code, Text: text}})
+}
+
+// Close closes the executor and stops forwarding.
+func (d *watched) Close(ctx context.Context) error {
+	err := d.Executor.Close(ctx)
+	d.closing.Do(func() { close(d.gone) })
+	d.forwards.Wait()
+	return err
+}
+
+// end returns the device's part of the report, after its executor was closed.
+func (d *watched) end() DeviceReport {
+	if d.telemetry == nil {
+		return d.report
+	}
+	if d.report.Metered {
+		if now, err := d.telemetry.Energy(); err == nil {
+			d.report.Joules = float64(now-d.energy) / 1000
+		}
+	}
+	if d.report.Samples > 0 {
+		d.report.Throttled /= float64(d.report.Samples)
+	}
+	d.judge()
+	return d.report
+}
+
+// judge compares what was seen with the limits.
+func (d *watched) judge() {
+	w, limits := d.world, &d.world.cfg.Limits
+	name := d.report.Info.Name
+	if share := d.report.Throttled; share > limits.Throttled {
+		w.invalidate("%s was throttled in %.0f %% of the samples (at most %.0f %% are allowed)", name, 100*share, 100*limits.Throttled)
+	}
+	if d.report.Gap > limits.Gap {
+		w.invalidate("%s was not sampled for %v (at most %v is allowed)", name, d.report.Gap.Round(time.Millisecond), limits.Gap)
+	}
+	m, err := d.telemetry.Memory()
+	if err != nil {
+		w.invalidate("the memory of %s could not be read at the end: %v", name, err)
+		return
+	}
+	d.report.Residue = m.Used - d.report.Baseline
+	if r := d.report.Residue; !w.cfg.Shared && (r > limits.Residue || r < -limits.Residue) {
+		w.invalidate("%s has %v more in use than before the run (within %v is allowed)", name, r, limits.Residue)
+	}
+}
+
+// ours tells the memory of a device that is this run's from that of others.
+type ours struct {
+	known    bool
+	foreign  scheduler.Bytes // as last reported
+	quiet    int             // changes at the last quiet sample
+	expected scheduler.Bytes // in use then
+}
+
+// foreignStep is by how much the memory of others must move to be a fact.
+const foreignStep = 64 * scheduler.MiB
+
+// foreignBytes returns what other processes hold, Unknown if that cannot be
+// told now: by the list of processes if ours are on it or nobody is, else by
+// what moves while nothing of ours runs.
+func (d *watched) foreignBytes(used scheduler.Bytes, listed []Process, ok bool) scheduler.Bytes {
+	if ok {
+		if sum, ok := foreignListed(listed, d.world.ownPids()); ok {
+			return sum
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := &d.ours
+	switch {
+	case len(d.inFlight) > 0:
+		return Unknown
+	case !o.known || o.quiet != d.changes:
+		o.known, o.quiet, o.expected = true, d.changes, used-o.foreign
+	}
+	return max(0, used-o.expected)
+}
+
+// foreignListed sums what processes other than our own hold. It fails if some
+// are not told, or if ours are not among them: in a container they may be
+// listed under other numbers.
+func foreignListed(listed []Process, own []int) (scheduler.Bytes, bool) {
+	var sum scheduler.Bytes
+	found := false
+	for _, p := range listed {
+		switch {
+		case slices.Contains(own, p.PID):
+			found = true
+		case p.Bytes == Unknown:
+			return 0, false
+		default:
+			sum += p.Bytes
+		}
+	}
+	return sum, found || len(listed) == 0
+}
+
+func (w *World) ownPids() []int {
+	own := []int{os.Getpid()}
+	if w.cfg.Pids != nil {
+		own = append(own, w.cfg.Pids()...)
+	}
+	return own
+}

@@ -10,8 +10,9 @@ import (
 
 // Probe finds the GPUs of this machine. It is safe for concurrent use.
 type Probe interface {
-	// List returns the devices in the order of their index. Without a driver,
-	// device or build that could see one the error wraps ErrUnavailable.
+	// List returns the devices in the order of their index, without those that
+	// do not answer. Without a driver, a device that answers or a build that
+	// could see one the error wraps ErrUnavailable.
 	List() ([]DeviceInfo, error)
 	// Open returns the telemetry of the device with that UUID; an error wraps
 	// ErrNoDevice if there is none. Whoever opened it has to close it.
@@ -39,8 +40,10 @@ type Telemetry interface {
 	// is Unknown in it; the error is for when nothing can be read.
 	Sample() (Sample, error)
 	// Wait returns the next fault of the device, or the context's error, or
-	// ErrUnsupported where faults are not told.
+	// ErrUnsupported where faults are not told. Faults from the first call on
+	// are kept until the next one; a lost device is one each time.
 	Wait(context.Context) (Fault, error)
+	// Close ends a Wait.
 	Close() error
 }
 
@@ -109,7 +112,8 @@ type Process struct {
 	Bytes scheduler.Bytes // Unknown if not told
 }
 
-// Sample is a moment of a device. What is not told is Unknown.
+// Sample is a moment of a device. What is not told is Unknown, zero for the
+// last two; Caps tell whether they are.
 type Sample struct {
 	PowerMilliwatts   int64 // average over the last second on most devices
 	InstantMilliwatts int64

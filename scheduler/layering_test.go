@@ -76,8 +76,10 @@ const testSupport = "scheduler/coretest"
 // import several; nobody imports a command.
 func mayImport(pkg, other string) bool {
 	switch {
-	case other == testSupport:
+	case other == testSupport || other == "nvml/nvmltest":
 		return false // tests are not read here
+	case other == "nvml/internal/fakegpu":
+		return pkg == "nvml/nvmltest"
 	case within(other, "cmd"):
 		return within(pkg, "cmd")
 	case within(pkg, "cmd"):
@@ -134,7 +136,8 @@ func TestLayeringRules(t *testing.T) {
 		{"policies", "sim", false}, {"sim", "workloads", false}, {"results/report", "policies", false}, {"scheduler", "sim", false},
 		{"scheduler", "scheduler/random", false}, {"sim", "sim/experiment", false}, {"results", "cmd/vramsim", false}, {"policies", "policies2", false},
 		{"sim/experiment", "cmd/vramsim", false}, {"scheduler/coretest", "scheduler", true}, {"policies", "scheduler/coretest", false},
-		{"cmd/vramsim", "scheduler/coretest", false},
+		{"cmd/vramsim", "scheduler/coretest", false}, {"nvml", "nvml/nvmltest", false}, {"nvml/nvmltest", "nvml/internal/fakegpu", true},
+		{"nvml/binding", "nvml/internal/fakegpu", false},
 	} {
 		if got := mayImport(c.pkg, c.other); got != c.want {
 			t.Errorf("%s importing %s: %v", c.pkg, c.other, got)

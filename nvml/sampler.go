@@ -39,6 +39,9 @@ func (d *watched) sample(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			d.mu.Lock()
+			d.report.Gap = max(d.report.Gap, time.Since(s.last))
+			d.mu.Unlock()
 			return
 		}
 	}

@@ -1,0 +1,300 @@
+package nvml_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/vramsim/vramsim/nvml"
+	"github.com/vramsim/vramsim/nvml/nvmltest"
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// arrivals is a source of items, one a second, of models in turn.
+type arrivals struct{ n, models, given int }
+
+func (s *arrivals) Next() ([]scheduler.Event, error) {
+	if s.given == s.n {
+		return nil, io.EOF
+	}
+	at := scheduler.Time(s.given+1) * scheduler.Second
+	ev := scheduler.Event{At: at, Kind: scheduler.ItemArrived, ID: int64(s.given), Model: scheduler.ModelID(s.given % s.models), Device: scheduler.NoDevice}
+	s.given++
+	return []scheduler.Event{ev}, nil
+}
+
+// events keeps a copy of the log.
+type events struct{ all []scheduler.Event }
+
+func (e *events) Append(batch []scheduler.Event) error {
+	e.all = append(e.all, batch...)
+	return nil
+}
+
+func (e *events) of(kinds ...scheduler.Kind) (found []scheduler.Event) {
+	for _, ev := range e.all {
+		if slices.Contains(kinds, ev.Kind) {
+			found = append(found, ev)
+		}
+	}
+	return found
+}
+
+// stageRun is a run in a bubble: two models of which one fits, on a scripted
+// card.
+type stageRun struct {
+	card     *nvmltest.Card
+	sleeper  *nvml.Sleeper
+	config   nvml.Config // Inbox is filled in
+	sleep    nvml.SleeperConfig
+	seen     []nvml.Observation
+	events   events
+	report   nvml.Report
+	err      error
+	closeErr error
+}
+
+func coreConfig(t *testing.T) scheduler.Config {
+	t.Helper()
+	model := func(name string) scheduler.Model {
+		return scheduler.Model{Name: name, Bytes: scheduler.GB, Batch: scheduler.BatchCost{Max: 1, PerItem: 2 * scheduler.Second},
+			Load: [scheduler.Tiers]scheduler.Time{scheduler.Second, scheduler.Second}, Unload: 100 * scheduler.Millisecond}
+	}
+	config := scheduler.Config{Models: []scheduler.Model{model("a"), model("b")}, Attempts: 3,
+		Devices: []scheduler.Device{{Name: "gpu0", Budget: 1500 * scheduler.MB, Slots: 1}}}
+	built, err := policies.Builtin().New(policies.Spec{Use: "fifo"}, policies.Env{Models: config.Models, Devices: config.Devices})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Policy, config.Evictor, config.Waits = built.Policy, built.Evictor, built.Waits
+	return config
+}
+
+// run drives the core for the items; meanwhile runs beside it.
+func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
+	t.Helper()
+	config := coreConfig(t)
+	core, err := scheduler.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sleeper = nvml.NewSleeper(r.sleep)
+	r.config.Inbox = scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{r.sleeper}, Source: &arrivals{n: items, models: 2}}
+	if r.card != nil {
+		r.config.Telemetry = []nvml.Telemetry{r.card}
+	}
+	r.config.Observe = func(o nvml.Observation) { r.seen = append(r.seen, o) }
+	w, err := nvml.Open(context.Background(), r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Drain()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if meanwhile != nil {
+		beside.Go(meanwhile)
+	}
+	r.err = scheduler.Drive(context.Background(), core, w, &r.events)
+	r.report, r.closeErr = w.Close(context.Background())
+	again, err := w.Close(context.Background())
+	if err != r.closeErr || len(again.Invalid) != len(r.report.Invalid) {
+		t.Errorf("a second Close says something else")
+	}
+	r.replay(t)
+}
+
+// replay steps the facts again: the same decisions have to come out. Instants
+// strictly increase, so that the facts group as they did.
+func (r *stageRun) replay(t *testing.T) {
+	t.Helper()
+	last := scheduler.Time(-1)
+	for _, ev := range r.events.all {
+		if ev.First() {
+			if ev.At <= last {
+				t.Fatalf("two steps at %v", ev.At)
+			}
+			last = ev.At
+		}
+	}
+	if err := scheduler.Replay(coreConfig(t), coreConfig(t), r.events.all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *stageRun) marks() (codes []string) {
+	for _, o := range r.seen {
+		if o.Mark != nil {
+			codes = append(codes, o.Mark.Code)
+		}
+	}
+	return codes
+}
+
+func (r *stageRun) invalid() string { return strings.Join(r.report.Invalid, "; ") }
+
+// TestWorldOfAHealthyCard: everything runs, nothing is foreign, the energy
+// counter and the integral of the power agree.
+func TestWorldOfAHealthyCard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		r.run(t, 6, nil)
+		if r.err != nil || r.closeErr != nil || r.invalid() != "" {
+			t.Fatalf("%v, %v, invalid: %s", r.err, r.closeErr, r.invalid())
+		}
+		if done := r.events.of(scheduler.BatchFinished); len(done) != 6 {
+			t.Errorf("%d batches finished", len(done))
+		}
+		d := r.report.Devices[0]
+		if d.Executor != "sleep" || d.Info.Name != "Scripted GPU" || d.Baseline != 100*scheduler.MiB || d.Residue != 0 {
+			t.Errorf("report %+v", d)
+		}
+		if took := r.events.all[len(r.events.all)-1].At.Seconds(); d.Joules < 39*took || d.Joules > 41*took || d.Integrated < 0.98*d.Joules || d.Integrated > 1.02*d.Joules {
+			t.Errorf("%.1f J by the counter, %.1f J by the samples, of 40 W for %.1f s", d.Joules, d.Integrated, took)
+		}
+		if r.report.Late.N != 6 {
+			t.Errorf("lateness of %d arrivals", r.report.Late.N)
+		}
+	})
+}
+
+// TestWorldSeesForeignMemory: what other processes take becomes a fact and,
+// unless the card is shared, spoils the run.
+func TestWorldSeesForeignMemory(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		for _, listed := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				state := nvmltest.Healthy(0)
+				if listed {
+					state.Processes = []nvml.Process{{PID: os.Getpid(), Bytes: nvml.Unknown}}
+				} else {
+					state.ProcessesErr = nvml.ErrUnsupported
+				}
+				r := &stageRun{card: nvmltest.NewCard(state), config: nvml.Config{Shared: shared}}
+				r.sleep.Took = func(c scheduler.Command) scheduler.Time {
+					switch c.Op { // what is ours moves too
+					case scheduler.OpLoad:
+						r.card.Use(scheduler.GB)
+					case scheduler.OpEvict:
+						r.card.Use(-scheduler.GB)
+					}
+					return c.Estimate
+				}
+				r.run(t, 2, func() {
+					time.Sleep(500 * time.Millisecond) // before the first arrival: nothing runs
+					r.card.Set(func(s *nvmltest.State) {
+						s.Memory.Used += 100 * scheduler.MiB
+						if listed {
+							s.Processes = append(s.Processes, nvml.Process{PID: 1, Bytes: 100 * scheduler.MiB})
+						}
+					})
+					time.Sleep(3 * time.Second)
+					r.card.Set(func(s *nvmltest.State) {
+						s.Memory.Used -= 100 * scheduler.MiB
+						s.Processes = s.Processes[:min(1, len(s.Processes))]
+					})
+				})
+				seen := r.events.of(scheduler.MemoryObserved)
+				if len(seen) == 0 || seen[0].Value != int64(100*scheduler.MiB) || len(seen) > 1 && seen[1].Value != 0 {
+					t.Fatalf("facts %+v", seen)
+				}
+				if listed && len(seen) != 2 {
+					t.Errorf("that the memory came back was not seen: %+v", seen)
+				}
+				if got := strings.Contains(r.invalid(), "other processes hold"); got == shared {
+					t.Errorf("shared %v, invalid: %q", shared, r.invalid())
+				}
+			})
+		}
+	}
+}
+
+// TestWorldRestartsALostDevice: the core hears of the device, and goes on when
+// it is back.
+func TestWorldRestartsALostDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		commands := 0
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		r.sleep.Fail = func(scheduler.Command) *scheduler.CommandError {
+			if commands++; commands == 2 {
+				return &scheduler.CommandError{Code: scheduler.FailureLost, Text: "the worker died"}
+			}
+			return nil
+		}
+		r.run(t, 3, nil)
+		if r.err != nil || r.invalid() != "" {
+			t.Fatalf("%v, invalid: %s", r.err, r.invalid())
+		}
+		if len(r.events.of(scheduler.DeviceDown)) != 1 || len(r.events.of(scheduler.DeviceUp)) != 1 || len(r.events.of(scheduler.BatchFinished)) != 3 {
+			t.Errorf("events %+v", r.events.all)
+		}
+		if r.report.Devices[0].Restarts != 1 || !slices.Equal(r.marks(), []string{"device lost", "device back"}) {
+			t.Errorf("report %+v, marks %v", r.report.Devices[0], r.marks())
+		}
+	})
+}
+
+// TestWorldEndsWithTheCard: an Xid ends the run, after the fact is in the log.
+func TestWorldEndsWithTheCard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		r.run(t, 5, func() {
+			time.Sleep(2500 * time.Millisecond)
+			r.card.Fault(nvml.Fault{Xid: 79, Text: "GPU has fallen off the bus"})
+		})
+		if !errors.Is(r.err, nvml.ErrDeviceLost) || !strings.Contains(r.invalid(), "Xid 79") {
+			t.Errorf("%v, invalid: %q", r.err, r.invalid())
+		}
+		if down := r.events.of(scheduler.DeviceDown); len(down) != 1 || r.events.all[len(r.events.all)-1].Kind.Fact() && r.events.all[len(r.events.all)-1] != down[0] {
+			t.Errorf("the log ends with %+v", r.events.all[len(r.events.all)-1])
+		}
+	})
+}
+
+// TestWorldDistrustsARun: what makes figures worthless is said.
+func TestWorldDistrustsARun(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*nvmltest.State)
+		want   string
+	}{
+		"throttled":         {func(s *nvmltest.State) { s.Sample.Reasons = nvml.ReasonThermal }, "throttled in"},
+		"memory left":       {func(s *nvmltest.State) { s.Memory.Used += scheduler.GiB; s.Processes = nil }, "more in use than before"},
+		"samples fail":      {func(s *nvmltest.State) { s.SampleErr = errors.New("busy") }, "was not sampled"},
+		"no end of its own": {func(s *nvmltest.State) { s.MemoryErr = errors.New("busy") }, "could not be read at the end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+				r.run(t, 2, func() {
+					time.Sleep(1200 * time.Millisecond)
+					r.card.Set(c.change)
+				})
+				if !strings.Contains(r.invalid(), c.want) {
+					t.Errorf("invalid: %q, want %q", r.invalid(), c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestWorldRefusesMIG: a card cut into instances is no device of ours.
+func TestWorldRefusesMIG(t *testing.T) {
+	state := nvmltest.Healthy(0)
+	state.Info.MIG = true
+	core, err := scheduler.New(coreConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = nvml.Open(context.Background(), nvml.Config{Telemetry: []nvml.Telemetry{nvmltest.NewCard(state)},
+		Inbox: scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{nvml.NewSleeper(nvml.SleeperConfig{})}}})
+	if err == nil || !strings.Contains(err.Error(), "MIG") {
+		t.Errorf("opened: %v", err)
+	}
+}

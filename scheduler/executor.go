@@ -39,7 +39,8 @@ type Executor interface {
 type Restarter interface {
 	Executor
 	// Restart makes the device ready again with nothing resident; it may take
-	// long. Outcomes of everything that was in flight come before it returns.
+	// long. Outcomes of what was in flight still come, before or soon after it
+	// returns.
 	Restart(context.Context) error
 }
 

@@ -350,20 +350,17 @@ func (r *rig) restart() {
 	defer cancel()
 	restarted := make(chan error, 1)
 	go func() { restarted <- again.Restart(ctx) }()
-	for {
+	for back := false; !back || len(r.flying) > 0; {
 		select {
 		case o := <-r.bench.Executor.Outcomes():
 			r.take(o)
-			continue
 		case err := <-restarted:
-			if err != nil {
+			if back = true; err != nil {
 				r.t.Fatalf("restart: %v", err)
 			}
+		case <-ctx.Done():
+			r.t.Fatalf("restarted: %v; %d commands that were in flight had no outcome", back, len(r.flying))
 		}
-		break
-	}
-	if len(r.flying) > 0 {
-		r.t.Fatalf("%d commands had no outcome when the device was back", len(r.flying))
 	}
 	clear(r.state)
 	r.lost = false

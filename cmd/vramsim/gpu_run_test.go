@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/results/eventlog"
+	"github.com/vramsim/vramsim/results/rundir"
+	"github.com/vramsim/vramsim/results/telemetry"
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim/experiment"
+)
+
+// miniature is the shipped experiment for the real clock.
+const miniature = "../../sim/experiment/templates/gpu-miniature.yaml"
+
+// brief makes the miniature short: what it takes is its services' time.
+func brief() []string {
+	args := []string{miniature, "--executor", "sleep", "-q"}
+	if amount(1, 0) == 0 {
+		args = append(args, "--set", "workload.items=4", "--policy", "seed", "--policy", "sticky")
+	}
+	return args
+}
+
+// newest returns the newest run below out.
+func newest(t *testing.T, out string) *rundir.Dir {
+	t.Helper()
+	dir, err := rundir.Open(filepath.Join(out, "gpu-miniature", "latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestGPURun carries the miniature out on the real clock, whole under
+// VRAMSIM_LONG: the run directory is complete, says what it is, its logs hold,
+// and switches are those of the simulation.
+func TestGPURun(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := vramsim(t, append([]string{"gpu", "run", "-o", out}, brief()...)...)
+	if code != exitOK && code != exitInvalid { // a busy host makes it INVALID
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	if !strings.Contains(stdout, "no hardware figures") {
+		t.Errorf("the table does not say what its figures are:\n%s", stdout)
+	}
+	dir := newest(t, out)
+	for _, name := range []string{"report.html", "report.md", "results.csv", "bench.txt", "resolved.yaml", "simulation/summary.json", "charts"} {
+		if _, err := os.Stat(dir.Join(filepath.FromSlash(name))); err != nil {
+			t.Errorf("the run directory is not complete: %v", err)
+		}
+	}
+	for _, path := range []string{dir.Path, dir.Join("simulation")} {
+		if code, _, stderr := vramsim(t, "replay", "--verify", path); code != exitOK {
+			t.Errorf("replay --verify %s: exit %d: %s", path, code, stderr)
+		}
+	}
+	m, err := dir.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkHardware(t, dir, m)
+	sameSwitches(t, dir)
+}
+
+func checkHardware(t *testing.T, dir *rundir.Dir, m *rundir.Manifest) {
+	t.Helper()
+	if m.Hardware == nil || m.Hardware.Executor != "sleep" || m.Hardware.Label == "" || len(m.Hardware.Devices) != 1 || len(m.Hardware.Telemetry) != len(m.Logs) {
+		t.Fatalf("the manifest knows of the hardware %+v, and of %d logs", m.Hardware, len(m.Logs))
+	}
+	for name, digest := range m.Hardware.Telemetry {
+		_, status, err := telemetry.Read(dir.Join(filepath.FromSlash(name)))
+		if err != nil || !status.Complete || status.Digest != digest || status.Records == 0 {
+			t.Errorf("%s: %v, %+v, in the manifest %s", name, err, status, digest)
+		}
+	}
+}
+
+func sameSwitches(t *testing.T, dir *rundir.Dir) {
+	t.Helper()
+	read := func(path string) figures {
+		data, err := os.ReadFile(filepath.Join(path, "summary.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return decoded(t, string(data))
+	}
+	real, simulated := read(dir.Path), read(dir.Join("simulation"))
+	for p := range real.Cells[0].Policies {
+		if a, b := value(t, real, p, "model_switches", "value"), value(t, simulated, p, "model_switches", "value"); a != b {
+			t.Errorf("%s: %v switches, %v in the simulation", real.Cells[0].Policies[p].Policy, a, b)
+		}
+	}
+}
+
+// TestGPURunRefuses: what hardware cannot do is said before anything is begun.
+func TestGPURunRefuses(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--executor", "slep"}, exitUsage, "did you mean sleep?"},
+		{[]string{"--executor", "sleep", "--set", "policies[1].evict=belady"}, exitUsage, "knows the future"},
+		{[]string{"--executor", "sleep", "--set", "hardware.estimates.use=oracle"}, exitUsage, "oracle"},
+	} {
+		out := t.TempDir()
+		code, _, stderr := vramsim(t, append([]string{"gpu", "run", miniature, "-o", out}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: exit %d: %s", c.args, code, stderr)
+		}
+		if left, _ := os.ReadDir(out); len(left) > 0 {
+			t.Errorf("%v: something was begun", c.args)
+		}
+	}
+}
+
+// onRecord is a world that holds what is on the disk against each effect that
+// starts.
+type onRecord struct {
+	performance
+	t    *testing.T
+	path string
+	seen int
+}
+
+func (o *onRecord) Next() ([]scheduler.Event, error) { return o.world().Next() }
+func (o *onRecord) Append(events []scheduler.Event) error {
+	return o.world().(scheduler.Sink).Append(events)
+}
+
+func (o *onRecord) Start(ev scheduler.Event) error {
+	if ev.Kind != scheduler.TimerSet && ev.Kind != scheduler.MemberDispatched {
+		o.seen++
+		if !slices.Contains(eventsAt(o.t, o.path), ev) {
+			o.t.Errorf("%v starts and is not in the log", ev.Kind)
+		}
+	}
+	return o.world().Start(ev)
+}
+
+// eventsAt reads a log that may still be written.
+func eventsAt(t *testing.T, path string) (all []scheduler.Event) {
+	t.Helper()
+	log, err := eventlog.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for {
+		events, err := log.Next()
+		if err != nil {
+			return all
+		}
+		all = append(all, events...)
+	}
+}
+
+// TestEffectsAreOnRecord: when an effect starts, the system has the decision,
+// so that no kill -9 can lose it.
+func TestEffectsAreOnRecord(t *testing.T) {
+	exp, err := experiment.Load(miniature, policies.Builtin(), experiment.Options{Set: []string{"workload.items=4"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup, err := exp.Cells[0].Setup(0, 0, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := scheduler.New(setup.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	stage := &machine{flags: &hardwareFlags{executorFlags: executorFlags{name: "sleep"}}, manifest: &rundir.Manifest{Hardware: &rundir.Hardware{Telemetry: map[string]string{}}}, root: folder}
+	on, err := stage.begin(t.Context(), setup, core, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	world := &onRecord{performance: on, t: t, path: filepath.Join(folder, "events.log")}
+	log, sink, err := on.openLog(world.path, eventlog.Header{}, eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := scheduler.Drive(t.Context(), core, world, sink); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(on.end(&outcome{}), log.Close()); err != nil {
+		t.Error(err)
+	}
+	if world.seen < 6 {
+		t.Errorf("%d effects were seen", world.seen)
+	}
+}
+
+// TestGPURunKilled: after a kill -9 at any moment the logs that are there hold.
+func TestGPURunKilled(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	cut := 0
+	for range amount(20, 3) {
+		out := t.TempDir()
+		c := child(t, nil, append([]string{"gpu", "run", "-o", out}, brief()...)...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(300+random.IntN(2000)) * time.Millisecond)
+		c.Process.Kill()
+		if c.Wait() == nil {
+			t.Fatal("it ended before it was killed")
+		}
+		if _, err := os.Stat(filepath.Join(out, "gpu-miniature")); errors.Is(err, fs.ErrNotExist) {
+			continue // before it began
+		}
+		code, stdout, stderr := vramsim(t, "replay", "--verify", newest(t, out).Path)
+		if code != exitOK && !strings.Contains(stderr, "no event logs") {
+			t.Errorf("exit %d: %s%s", code, stdout, stderr)
+		}
+		if strings.Contains(stdout, "INCOMPLETE") {
+			cut++
+		}
+	}
+	if cut == 0 {
+		t.Error("no log was cut: nothing was tested")
+	}
+}
+
+// TestGPURunInterrupted: Ctrl-C ends the run soon, cleans up and keeps what
+// there is.
+func TestGPURunInterrupted(t *testing.T) {
+	out := t.TempDir()
+	c := child(t, nil, append([]string{"gpu", "run", "-o", out}, brief()...)...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	began := time.Now()
+	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+		t.Skip("this system has no such signal")
+	}
+	c.Wait()
+	if code := c.ProcessState.ExitCode(); code != exitInterrupted || time.Since(began) > 6*time.Second {
+		t.Errorf("exit %d after %v: %s", code, time.Since(began), &stderr)
+	}
+	if strings.Contains(stderr.String(), "--resume") {
+		t.Errorf("a run on hardware cannot be resumed: %s", &stderr)
+	}
+	dir := newest(t, out)
+	m, err := dir.Manifest()
+	if err != nil || m.Status != rundir.Incomplete {
+		t.Errorf("status %v (%v)", m.Status, err)
+	}
+	if code, _, stderr := vramsim(t, "replay", "--verify", dir.Path); code != exitOK {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if code, _, stderr := vramsim(t, "sweep", "--resume", dir.Path); code != exitUsage || !strings.Contains(stderr, "cannot be resumed") {
+		t.Errorf("resumed: exit %d: %s", code, stderr)
+	}
+}

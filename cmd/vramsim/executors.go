@@ -34,8 +34,11 @@ func (f *executorFlags) validate() error {
 	return nil
 }
 
-// physical reports whether commands are carried out on a card.
+// physical reports whether commands are carried out by something real.
 func (f *executorFlags) physical() bool { return f.name != "sleep" }
+
+// needsCard reports whether nothing can be done without a card of this machine.
+func (f *executorFlags) needsCard() bool { return f.name == "cuda" }
 
 // label says why the figures are none of hardware, "" if they are.
 func (f *executorFlags) label() string {

@@ -58,7 +58,7 @@ real clock. Its figures are none of hardware, and are labelled so.`,
 	return cmd
 }
 
-func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out *outputFlags, hw *hardwareFlags) error {
+func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out *outputFlags, hw *hardwareFlags) (err error) {
 	if err := errors.Join(out.validate(), hw.validate()); err != nil {
 		return err
 	}
@@ -73,6 +73,11 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	if out.dryRun {
 		return a.describe(exp)
 	}
+	cards, err := hw.openCards(exp)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cards.close()) }()
 	started := time.Now()
 	m := newManifest(a, exp, warnings, started)
 	m.RunID = hardwareRunID(m, hw).String()
@@ -94,7 +99,7 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	if label := hw.label(); label != "" {
 		r.notes = append(r.notes, label)
 	}
-	r.stage = &machine{app: a, flags: hw, manifest: m, root: dir.Path}
+	r.stage = &machine{app: a, flags: hw, manifest: m, root: dir.Path, cards: cards}
 	serial := *out
 	serial.jobs = 1
 	return a.finish(cmd.Context(), r, m, &serial)
@@ -139,6 +144,7 @@ type machine struct {
 	app      *app
 	flags    *hardwareFlags
 	manifest *rundir.Manifest
+	cards    *cards
 	root     string   // of the run directory
 	names    []string // of the devices of the last unit
 }
@@ -168,7 +174,7 @@ func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *sche
 	}
 	p.World, err = nvml.Open(ctx, nvml.Config{
 		Inbox:    scheduler.InboxConfig{Core: core, Executors: e.executors, Source: setup.Source, Horizon: setup.Window.Horizon, Seed: setup.Seed},
-		Sampling: sampling, Shared: s.flags.shared, Observe: p.observe})
+		Telemetry: s.cards.telemetry(len(e.executors)), Sampling: sampling, Shared: s.flags.shared, Observe: p.observe})
 	if err != nil {
 		return nil, errors.Join(err, p.side.Close())
 	}

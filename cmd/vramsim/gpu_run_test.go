@@ -183,7 +183,7 @@ func TestEffectsAreOnRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	stage := &machine{flags: &hardwareFlags{executorFlags: executorFlags{name: "sleep"}}, manifest: &rundir.Manifest{Hardware: &rundir.Hardware{Telemetry: map[string]string{}}}, root: folder}
+	stage := &machine{flags: &hardwareFlags{executorFlags: executorFlags{name: "sleep"}}, manifest: &rundir.Manifest{Hardware: &rundir.Hardware{Telemetry: map[string]string{}}}, root: folder, cards: &cards{}}
 	on, err := stage.begin(t.Context(), setup, core, folder)
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ type Sleeper struct {
 type slept struct {
 	took    scheduler.Time
 	failure *scheduler.CommandError
+	lost    chan struct{} // closed when the device is lost that it was started on
 }
 
 // NewSleeper returns an executor that has to be opened.
@@ -74,6 +75,7 @@ func (s *Sleeper) Start(c scheduler.Command) error {
 		return lostError()
 	default:
 	}
+	do.lost = s.lost
 	s.planned[c.Seq] = do
 	s.calls.Add(1)
 	s.mu.Unlock()
@@ -92,12 +94,12 @@ func lostError() *scheduler.CommandError {
 func (s *Sleeper) call(ctx context.Context, c scheduler.Command) error {
 	defer s.calls.Done()
 	s.mu.Lock()
-	do, lost := s.planned[c.Seq], s.lost
+	do := s.planned[c.Seq]
 	delete(s.planned, c.Seq)
-	taken, err := s.take(&c)
+	taken, err := s.take(&c, do.lost)
 	s.mu.Unlock()
 	if err == nil {
-		err = sleep(ctx, lost, do.took)
+		err = sleep(ctx, do.lost, do.took)
 	}
 	if err == nil && do.failure != nil {
 		err = do.failure
@@ -107,7 +109,7 @@ func (s *Sleeper) call(ctx context.Context, c scheduler.Command) error {
 	if do.failure != nil && err == error(do.failure) && do.failure.Code == scheduler.FailureLost {
 		s.lose()
 	}
-	if lost == s.lost && !isClosed(lost) {
+	if !isClosed(do.lost) {
 		s.settle(&c, taken, err == nil)
 	}
 	return err
@@ -137,7 +139,10 @@ func sleep(ctx context.Context, lost <-chan struct{}, took scheduler.Time) error
 }
 
 // take reserves what a command needs, as a device does. The lock is held.
-func (s *Sleeper) take(c *scheduler.Command) (scheduler.Bytes, error) {
+func (s *Sleeper) take(c *scheduler.Command, lost chan struct{}) (scheduler.Bytes, error) {
+	if isClosed(lost) {
+		return 0, lostError()
+	}
 	m := &s.models[c.Model]
 	if here := s.resident[c.Model]; here != (c.Op != scheduler.OpLoad) {
 		what := map[bool]string{false: "not loaded", true: "loaded already"}[here]

@@ -9,6 +9,22 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
+// sleeperOf makes a sleeper that goes wrong as the script says.
+func sleeperOf(script executortest.Script) *nvml.Sleeper {
+	started := -1
+	return nvml.NewSleeper(nvml.SleeperConfig{Memory: script.Memory,
+		Took: func(c scheduler.Command) scheduler.Time { return c.Estimate / 10 },
+		Fail: func(scheduler.Command) *scheduler.CommandError {
+			if started++; started != script.At {
+				return nil
+			}
+			if script.Fault == executortest.Lost {
+				return &scheduler.CommandError{Code: scheduler.FailureLost, Text: "off the bus"}
+			}
+			return &scheduler.CommandError{Code: scheduler.FailureFault, Text: "as the script says"}
+		}})
+}
+
 // TestSleeperKeepsTheContract runs the contract of executors on the one that
 // sleeps.
 func TestSleeperKeepsTheContract(t *testing.T) {
@@ -16,18 +32,52 @@ func TestSleeperKeepsTheContract(t *testing.T) {
 		Faults:   []executortest.Fault{executortest.OOM, executortest.Failure, executortest.Lost},
 		Patience: 10 * time.Second, Slots: 3, Host: true,
 		New: func(_ testing.TB, _ scheduler.Plan, script executortest.Script) executortest.Bench {
-			started := -1
-			s := nvml.NewSleeper(nvml.SleeperConfig{Memory: script.Memory,
-				Took: func(c scheduler.Command) scheduler.Time { return c.Estimate / 10 },
-				Fail: func(scheduler.Command) *scheduler.CommandError {
-					if started++; started != script.At {
-						return nil
-					}
-					if script.Fault == executortest.Lost {
-						return &scheduler.CommandError{Code: scheduler.FailureLost, Text: "off the bus"}
-					}
-					return &scheduler.CommandError{Code: scheduler.FailureFault, Text: "as the script says"}
-				}})
+			s := sleeperOf(script)
 			return executortest.Bench{Executor: s, Held: func() (scheduler.Bytes, error) { return s.Held(), nil }}
 		}})
+}
+
+// TestLeaseKeepsTheContract runs it on an executor that is kept beneath: what
+// a lease leaves resident is evicted when it is closed.
+func TestLeaseKeepsTheContract(t *testing.T) {
+	executortest.Test(t, executortest.Fixture{
+		Faults:   []executortest.Fault{executortest.OOM, executortest.Failure, executortest.Lost},
+		Patience: 10 * time.Second, Slots: 3, Host: true,
+		New: func(_ testing.TB, _ scheduler.Plan, script executortest.Script) executortest.Bench {
+			s := sleeperOf(script)
+			k := nvml.NewKeeper(func() (scheduler.Executor, error) { return s, nil })
+			return executortest.Bench{Executor: k.Lease(), Held: func() (scheduler.Bytes, error) { return s.Held(), nil }}
+		}})
+}
+
+// TestKeeperKeeps: the same plan is not opened again, another one is.
+func TestKeeperKeeps(t *testing.T) {
+	opened := 0
+	k := nvml.NewKeeper(func() (scheduler.Executor, error) {
+		opened++
+		return nvml.NewSleeper(nvml.SleeperConfig{}), nil
+	})
+	plan := scheduler.Plan{Name: "gpu0", Models: []scheduler.Model{{Name: "a", Bytes: scheduler.MiB}}, Slots: 1}
+	for i, memory := range []scheduler.Bytes{8, 8, 9, 9, 8} {
+		plan.Memory = memory * scheduler.MiB
+		l := k.Lease()
+		if _, err := l.Open(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Start(scheduler.Command{Seq: uint64(i), Op: scheduler.OpLoad}); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-l.Outcomes(); o.Failure != nil {
+			t.Errorf("run %d: what was loaded before is still there: %v", i, o.Failure)
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if opened != 3 {
+		t.Errorf("opened %d times, want 3", opened)
+	}
+	if err := k.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

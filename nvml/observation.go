@@ -90,6 +90,7 @@ type DeviceReport struct {
 	Metered     bool          `json:"metered"` // whether there is a counter
 	Restarts    int           `json:"restarts"`
 	RestartTime time.Duration `json:"restart_ns"` // all together
+	Models      []ModelMemory `json:"models,omitempty"`
 }
 
 // latenesses collects how late facts were and how long batches took; it

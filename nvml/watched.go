@@ -32,6 +32,7 @@ type watched struct {
 	report   DeviceReport
 	energy   uint64 // counter at the start
 	ours     ours
+	memories *memories
 }
 
 // begin reads what the device was like before.
@@ -60,6 +61,7 @@ func (d *watched) begin() error {
 
 // Open opens the executor and begins to forward its outcomes.
 func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capabilities, error) {
+	d.memories = newMemories(plan.Models)
 	able, err := d.Executor.Open(ctx, plan)
 	d.report.Executor = able.Name
 	if err == nil {
@@ -71,6 +73,7 @@ func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capa
 // Start passes a command on.
 func (d *watched) Start(c scheduler.Command) error {
 	d.mu.Lock()
+	d.memories.start(c, len(d.inFlight))
 	d.inFlight[c.Seq] = time.Now()
 	d.changes++
 	d.mu.Unlock()
@@ -78,7 +81,7 @@ func (d *watched) Start(c scheduler.Command) error {
 	if err == nil {
 		return nil
 	}
-	d.ended(c.Seq)
+	d.ended(&scheduler.Outcome{Seq: c.Seq})
 	if isLost(err) {
 		d.lose()
 	}
@@ -91,10 +94,11 @@ func isLost(err error) bool {
 }
 
 // ended notes that a command is over.
-func (d *watched) ended(seq uint64) {
+func (d *watched) ended(o *scheduler.Outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.inFlight, seq)
+	d.memories.end(o)
+	delete(d.inFlight, o.Seq)
 	d.changes++
 }
 
@@ -110,7 +114,7 @@ func (d *watched) forward() {
 				close(d.outcomes)
 				return
 			}
-			d.ended(o.Seq)
+			d.ended(&o)
 			if o.Failure != nil && o.Failure.Code == scheduler.FailureLost {
 				d.lose()
 			}
@@ -202,6 +206,14 @@ func (d *watched) Close(ctx context.Context) error {
 
 // end returns the device's part of the report, after its executor was closed.
 func (d *watched) end() DeviceReport {
+	d.report.Models = d.memories.all()
+	if d.world.cfg.StrictVRAM {
+		for i := range d.report.Models {
+			for _, what := range d.report.Models[i].excess() {
+				d.world.invalidate("%s", what)
+			}
+		}
+	}
 	if d.telemetry == nil {
 		return d.report
 	}

@@ -26,6 +26,9 @@ type Config struct {
 	// Shared says that others may use the devices: that their memory moves does
 	// not make the run invalid.
 	Shared bool
+	// StrictVRAM says that a model that takes more than it declares makes the
+	// run invalid.
+	StrictVRAM bool
 	// Limits beyond which a run is invalid; zero values are the defaults.
 	Limits Limits
 	// Observe, if not nil, is told what is seen beside the facts, one at a time.

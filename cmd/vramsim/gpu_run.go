@@ -24,6 +24,7 @@ import (
 type hardwareFlags struct {
 	executorFlags
 	shared   bool
+	strict   bool
 	sampling time.Duration
 }
 
@@ -54,6 +55,7 @@ real clock. Its figures are none of hardware, and are labelled so.`,
 	out.add(cmd)
 	hw.executorFlags.add(cmd.Flags())
 	cmd.Flags().BoolVar(&hw.shared, "shared", false, "others may use the card: their memory does not make the run INVALID")
+	cmd.Flags().BoolVar(&hw.strict, "strict-vram", false, "a model that takes more memory than it declares makes the run INVALID")
 	cmd.Flags().DurationVar(&hw.sampling, "sampling", nvml.DefaultSampling, "`time` between samples of telemetry; 0 turns it off")
 	return cmd
 }
@@ -173,8 +175,8 @@ func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *sche
 		sampling = -1
 	}
 	p.World, err = nvml.Open(ctx, nvml.Config{
-		Inbox:    scheduler.InboxConfig{Core: core, Executors: e.executors, Source: setup.Source, Horizon: setup.Window.Horizon, Seed: setup.Seed},
-		Telemetry: s.cards.telemetry(len(e.executors)), Sampling: sampling, Shared: s.flags.shared, Observe: p.observe})
+		Inbox:     scheduler.InboxConfig{Core: core, Executors: e.executors, Source: setup.Source, Horizon: setup.Window.Horizon, Seed: setup.Seed},
+		Telemetry: s.cards.telemetry(len(e.executors)), Sampling: sampling, Shared: s.flags.shared, StrictVRAM: s.flags.strict, Observe: p.observe})
 	if err != nil {
 		return nil, errors.Join(err, p.side.Close())
 	}

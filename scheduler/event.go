@@ -1,6 +1,9 @@
 package scheduler
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // ItemID numbers items densely in arrival order, from 0. Names and UUIDs
 // belong to the log, not to the core.
@@ -221,6 +224,25 @@ func (k Kind) Class() int {
 		return int(ranks[k] - '0')
 	}
 	return noClass
+}
+
+// CompareFacts is the order of facts at one instant, the same in every World:
+// by class; then completions by the sequence number of their decision,
+// cancellations by item, what is said of devices by device, timers by number.
+// What is left equal keeps the order in which it came: arrivals that of their
+// source, and what is said of one device.
+func CompareFacts(a, b *Event) int {
+	class := a.Kind.Class()
+	if c := cmp.Compare(class, b.Kind.Class()); c != 0 {
+		return c
+	}
+	switch class {
+	case ItemArrived.Class():
+		return 0
+	case DeviceUp.Class(), MemoryObserved.Class():
+		return cmp.Compare(a.Device, b.Device)
+	}
+	return cmp.Compare(a.ID, b.ID)
 }
 
 var kindNames = [...]string{

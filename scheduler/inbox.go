@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -448,25 +447,8 @@ func (w *Inbox) collect(now Time, outcomes []posted, posts []Event) error {
 			w.late(due)
 		}
 	}
-	slices.SortStableFunc(w.facts, inOrder)
+	slices.SortStableFunc(w.facts, func(a, b Event) int { return CompareFacts(&a, &b) })
 	return nil
-}
-
-// inOrder is the order of facts at one instant. What is left equal keeps the
-// order in which it was posted: arrivals, and what is said of one device.
-func inOrder(a, b Event) int {
-	class := a.Kind.Class()
-	if c := cmp.Compare(class, b.Kind.Class()); c != 0 {
-		return c
-	}
-	switch a.Kind {
-	case DeviceUp, DeviceDown, MemoryObserved:
-		return cmp.Compare(a.Device, b.Device)
-	}
-	if class == ItemArrived.Class() {
-		return 0
-	}
-	return cmp.Compare(a.ID, b.ID)
 }
 
 // finish makes a fact of an outcome.

@@ -46,8 +46,7 @@ type Namer interface {
 // physical one, or a log.
 type World interface {
 	// Next returns all facts of the next instant in the order of
-	// Kind.Class, then completions by the sequence number of what they
-	// complete, then arrivals by source order. It returns io.EOF when nothing
+	// CompareFacts, arrivals by source order. It returns io.EOF when nothing
 	// will happen any more, ErrHorizon when the run was cut. The slice is
 	// valid until the next call.
 	Next() ([]Event, error)

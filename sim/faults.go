@@ -68,8 +68,13 @@ func (s *faultState) init(cfg Faults) {
 	for _, c := range cfg.Cancellations {
 		s.future = append(s.future, scheduler.Event{At: c.At, Kind: scheduler.ItemCancelled, ID: int64(c.Item), Model: scheduler.NoModel, Device: scheduler.NoDevice})
 	}
-	slices.SortStableFunc(s.future, func(a, b scheduler.Event) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Kind.Class(), b.Kind.Class()))
+	inOrder(s.future)
+}
+
+// inOrder sorts facts from outside by time and then as every World does.
+func inOrder(facts []scheduler.Event) {
+	slices.SortStableFunc(facts, func(a, b scheduler.Event) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), scheduler.CompareFacts(&a, &b))
 	})
 }
 
@@ -108,6 +113,7 @@ func (s *faultState) arrive(at scheduler.Time, facts []scheduler.Event) {
 			early = append(early, ev)
 		}
 	}
+	inOrder(now)
 	s.future, s.early = append(now, s.future...), early
 }
 

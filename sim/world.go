@@ -393,15 +393,12 @@ func (w *World) settleMembers(ev scheduler.Event) {
 	}
 }
 
-// before is the tie rule: time, class, sequence number of the decision.
+// before orders facts by time and then as every World does.
 func before(a, b *scheduler.Event) bool {
 	if a.At != b.At {
 		return a.At < b.At
 	}
-	if ca, cb := a.Kind.Class(), b.Kind.Class(); ca != cb {
-		return ca < cb
-	}
-	return a.ID < b.ID
+	return scheduler.CompareFacts(a, b) < 0
 }
 
 // future is a binary heap of the ends of effects.

@@ -1,6 +1,9 @@
 package scheduler
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Divergence is where a replay first differs from its log.
 type Divergence struct {
@@ -119,6 +122,43 @@ func (r *DecisionReplay) Close() error {
 	r.seq += int64(len(want))
 	r.pending = r.pending[:0]
 	return nil
+}
+
+// Comparison is a Sink that holds events against a log. The first that differ
+// are a *Divergence.
+type Comparison struct {
+	want []Event
+	seq  int64
+}
+
+// NewComparison returns a comparison with the given events, which it keeps and
+// does not change.
+func NewComparison(log []Event) *Comparison { return &Comparison{want: log} }
+
+// Append compares the next events.
+func (c *Comparison) Append(events []Event) error {
+	for _, ev := range events {
+		if c.seq >= int64(len(c.want)) {
+			return &Divergence{Seq: c.seq, Got: ev}
+		}
+		if want := c.want[c.seq]; want != ev {
+			return &Divergence{Seq: c.seq, Want: want, Got: ev}
+		}
+		c.seq++
+	}
+	return nil
+}
+
+// Close says whether the log has more events; err is why no more came, if
+// that was an error.
+func (c *Comparison) Close(err error) error {
+	if _, ok := errors.AsType[*Divergence](err); ok {
+		return err
+	}
+	if c.seq < int64(len(c.want)) {
+		return &Divergence{Seq: c.seq, Want: c.want[c.seq], Err: err}
+	}
+	return err
 }
 
 // Replay steps a core of cfg through the facts of events and applies all of

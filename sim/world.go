@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -17,6 +18,9 @@ type Config struct {
 	// Horizon, if positive, ends the run: nothing after it happens.
 	Horizon scheduler.Time
 	Faults  Faults
+	// Recording, if not nil, takes the place of all of the above: the world is
+	// that of a recorded run, cut where its log ends.
+	Recording *Recording
 }
 
 // World is the simulated GPU machine: a scheduler.World in virtual time. It is
@@ -45,10 +49,15 @@ type World struct {
 	members  []scheduler.ItemID                  // of the batch being put together
 	running  map[int64][]scheduler.ItemID        // kept only where faults can happen
 	faults   faultState
+
+	timersSet [2]int // of a recorded run: how often each was
 }
 
 // New returns a world at time 0.
 func New(cfg Config) *World {
+	if cfg.Recording != nil {
+		cfg = Config{Recording: cfg.Recording, Source: cfg.Recording.source()}
+	}
 	w := &World{cfg: cfg, draws: newDraws(cfg.Seed, cfg.Replicate, cfg.Models),
 		timers:  [2]scheduler.Time{scheduler.Never, scheduler.Never},
 		timerAt: scheduler.Never,
@@ -63,6 +72,10 @@ func New(cfg Config) *World {
 		w.fixed = append(w.fixed, constants(&cfg.Models[i]))
 	}
 	w.faults.init(cfg.Faults)
+	if cfg.Recording != nil {
+		w.faults.future = slices.Clone(cfg.Recording.outside)
+		inOrder(w.faults.future)
+	}
 	if cfg.Faults.active() {
 		w.running = map[int64][]scheduler.ItemID{}
 	}
@@ -134,6 +147,9 @@ func (w *World) Next() ([]scheduler.Event, error) {
 
 // end says that nothing will happen any more.
 func (w *World) end() error {
+	if w.cfg.Recording != nil {
+		return scheduler.ErrHorizon
+	}
 	if early := w.faults.early; len(early) > 0 {
 		return fmt.Errorf("sim: item %d is to be cancelled and has not arrived", early[0].ID)
 	}
@@ -199,7 +215,7 @@ func (w *World) admit(events []scheduler.Event) error {
 				w.work[ev.Item()], w.keeps = ev.Value, true
 			}
 		case scheduler.ItemArrived:
-			if ev.Model < 0 || int(ev.Model) >= len(w.cfg.Models) {
+			if w.cfg.Recording == nil && (ev.Model < 0 || int(ev.Model) >= len(w.cfg.Models)) {
 				return fmt.Errorf("sim: item %d arrives for model %d of %d", ev.ID, ev.Model, len(w.cfg.Models))
 			}
 			if w.recorded != nil {
@@ -214,13 +230,15 @@ func (w *World) admit(events []scheduler.Event) error {
 
 // Start begins to carry out an effect: its end becomes a future fact.
 func (w *World) Start(ev scheduler.Event) error {
+	if w.cfg.Recording != nil {
+		return w.startRecorded(ev)
+	}
 	switch ev.Kind {
 	case scheduler.MemberDispatched:
 		w.members = append(w.members, ev.Item())
 		return nil
 	case scheduler.TimerSet:
-		w.timers[ev.ID] = scheduler.Time(ev.Value)
-		w.timerAt = min(w.timers[0], w.timers[1])
+		w.setTimer(ev.ID, scheduler.Time(ev.Value))
 		return nil
 	case scheduler.BatchStarted:
 		return w.startBatch(ev)
@@ -230,6 +248,11 @@ func (w *World) Start(ev scheduler.Event) error {
 		return w.startEvict(ev)
 	}
 	return fmt.Errorf("sim: %v is no effect", ev.Kind)
+}
+
+func (w *World) setTimer(id int64, at scheduler.Time) {
+	w.timers[id] = at
+	w.timerAt = min(w.timers[0], w.timers[1])
 }
 
 func (w *World) startLoad(ev scheduler.Event) error {
@@ -361,6 +384,12 @@ func (w *World) schedule(ev scheduler.Event, took scheduler.Time, how scheduler.
 		w.future.raise()
 	}
 	return nil
+}
+
+// push makes a fact one of the future.
+func (w *World) push(fact scheduler.Event) {
+	w.future = append(w.future, fact)
+	w.future.raise()
 }
 
 // complete turns the next completion into a fact.

@@ -488,3 +488,61 @@ func TestTimerAmongArrivals(t *testing.T) {
 	expect(t, "the last event", []any{last.Kind, last.At, last.First()}, []any{scheduler.TimerFired, scheduler.Time(20), false})
 	expect(t, "before it", b.events[len(b.events)-2].Kind, scheduler.ItemArrived)
 }
+
+// TestOutsideOrder: facts from outside at one instant come as in every World,
+// whatever order they were given in: by device, by item.
+func TestOutsideOrder(t *testing.T) {
+	b := newBench(&list{instants: [][]scheduler.Event{append(append(item(0, 0, 0), item(0, 1, 0)...), item(0, 2, 0)...), item(50, 3, 0)}},
+		sim.Cost{Batch: scheduler.BatchCost{PerItem: 30}})
+	b.core.Devices = append(b.core.Devices, b.core.Devices[0])
+	b.world.Faults = sim.Faults{
+		Foreign:       []sim.Foreign{{Device: 1, At: 20, Bytes: 7}, {Device: 0, At: 20, Bytes: 5}, {Device: 1, At: 20, Bytes: 3}},
+		Cancellations: []sim.Cancellation{{Item: 2, At: 20}, {Item: 1, At: 20}},
+		Outages:       []sim.Outage{{Device: 1, From: 10, Until: 20}, {Device: 0, From: 20, Until: 40}},
+	}
+	if err := b.run(t); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, ev := range b.events {
+		if ev.At == 20 && ev.Kind.Fact() {
+			got = append(got, fmt.Sprintf("%v %d %d %d", ev.Kind, ev.Device, ev.ID, ev.Value))
+		}
+	}
+	expect(t, "at 20", got, []string{"device_down 0 0 0", "device_up 1 0 0", "memory_observed 0 0 5", "memory_observed 1 0 7", "memory_observed 1 0 3",
+		"item_cancelled -1 1 0", "item_cancelled -1 2 0"})
+}
+
+// TestRecordingRefuses: what no World can have told is no recording.
+func TestRecordingRefuses(t *testing.T) {
+	fired := scheduler.Event{Kind: scheduler.TimerFired, ID: scheduler.TimerPolicy}
+	set := scheduler.Event{Kind: scheduler.TimerSet, ID: scheduler.TimerPolicy, Value: 5}
+	ended := scheduler.Event{Kind: scheduler.LoadFinished, ID: 0}
+	for name, log := range map[string][]scheduler.Event{
+		"a timer that was not set": {fired}, "a timer that fires twice": {set, fired, fired}, "no such timer": {{Kind: scheduler.TimerSet, ID: 2}},
+		"ends before it began": {{Kind: scheduler.LoadFinished, ID: 3}}, "ends twice": {set, ended, ended},
+	} {
+		if err := sim.NewRecording().Append(log); err == nil {
+			t.Errorf("%s was recorded", name)
+		}
+	}
+	rec := sim.NewRecording()
+	if err := rec.Append([]scheduler.Event{set, ended, set}); err != nil || rec.Events() != 3 {
+		t.Fatal(err)
+	}
+	w := sim.New(sim.Config{Recording: rec})
+	for _, effect := range []scheduler.Event{{Kind: scheduler.EvictStarted, ID: 0}, {Kind: scheduler.LoadStarted, ID: 0, Model: 1}, {At: 9, Kind: scheduler.LoadStarted, ID: 0}} {
+		if w.Start(effect) == nil {
+			t.Errorf("%+v began as command 0", effect)
+		}
+	}
+	if err := w.Start(set); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Start(set); err != nil {
+		t.Fatal(err)
+	}
+	if w.Start(set) == nil {
+		t.Error("a timer was set more often than recorded")
+	}
+}

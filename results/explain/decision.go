@@ -45,11 +45,11 @@ func Decision(w io.Writer, r *Run, seq int64) error {
 func (p *printer) decided(v *scheduler.View, seq int64, part []scheduler.Event, cause string) {
 	ev := part[len(part)-1]
 	if cause != "" {
-		p.linef("Event %d, at %v: %s", seq, ev.At, p.decision(v, ev))
+		p.linef("Event %d, at %v: %s", seq, ev.At, p.words().Event(ev))
 		p.linef("  not decided by the policy: %s", cause)
 		p.linef("The state before that:")
 	} else {
-		p.linef("Event %d, at %v: the policy decided to %s", seq, ev.At, p.decision(v, ev))
+		p.linef("Event %d, at %v: the policy decided to %s", seq, ev.At, p.words().Event(ev))
 		if part[0].Kind == scheduler.Note {
 			p.linef("  its reason: %s", reason(v, part[0]))
 		}

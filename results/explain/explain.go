@@ -118,8 +118,8 @@ func Divergence(w io.Writer, a, b *Run, names [2]string) error {
 	}
 	v := core.View()
 	p.linef("%s and %s first differ at event %d:", names[0], names[1], at)
-	p.linef("  %-12s %s", names[0], p.eventOrEnd(v, mine, same))
-	p.linef("  %-12s %s", names[1], p.eventOrEnd(v, other, otherEnded))
+	p.linef("  %-12s %s", names[0], p.eventOrEnd(mine, same))
+	p.linef("  %-12s %s", names[1], p.eventOrEnd(other, otherEnded))
 	p.linef("Both saw, before that:")
 	p.state(v, core.Now())
 	return p.err

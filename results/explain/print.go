@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -32,15 +31,12 @@ func count(n int, one, several string) string {
 	return fmt.Sprintf("%d %s", n, several)
 }
 
-// item is an item's name, or its number where it has none.
-func (p *printer) item(id scheduler.ItemID) string {
-	if p.run.Names != nil {
-		if name := p.run.Names.ItemName(id); name != "" {
-			return name
-		}
-	}
-	return strconv.FormatInt(int64(id), 10)
+// words are those of the run.
+func (p *printer) words() *Words {
+	return &Words{Models: p.run.Config.Models, Devices: p.run.Config.Devices, Items: p.run.Names}
 }
+
+func (p *printer) item(id scheduler.ItemID) string { return p.words().item(id) }
 
 // state writes the devices, the queues with something in them and the timer.
 func (p *printer) state(v *scheduler.View, now scheduler.Time) {
@@ -110,37 +106,13 @@ func (p *printer) deviceState(v *scheduler.View, d scheduler.DeviceID, now sched
 	}
 }
 
-func (p *printer) device(d scheduler.DeviceID) string { return p.run.Config.Devices[d].Name }
+func (p *printer) device(d scheduler.DeviceID) string { return p.words().device(d) }
 
-// decision says in words what a decision event does.
-func (p *printer) decision(v *scheduler.View, ev scheduler.Event) string {
-	model := func() string { return v.Model(ev.Model).Name }
-	switch ev.Kind {
-	case scheduler.BatchStarted:
-		return fmt.Sprintf("run %d of %s on %s, estimated to take %v", ev.Members(), model(), p.device(ev.Device), ev.Estimate())
-	case scheduler.LoadStarted:
-		return fmt.Sprintf("load %s on %s from %v, estimated to take %v", model(), p.device(ev.Device), ev.Tier(), scheduler.Time(ev.Value))
-	case scheduler.LoadClaimed:
-		return fmt.Sprintf("load %s on %s once there is room", model(), p.device(ev.Device))
-	case scheduler.EvictStarted:
-		return fmt.Sprintf("evict %s from %s, %v", model(), p.device(ev.Device), scheduler.Bytes(ev.Value))
-	case scheduler.ItemRejected:
-		return fmt.Sprintf("reject item %s (reason %d)", p.item(ev.Item()), ev.Value)
-	case scheduler.ModelHeld:
-		return fmt.Sprintf("hold %s on %s until %v", model(), p.device(ev.Device), scheduler.Time(ev.Value))
-	case scheduler.TimerSet:
-		return fmt.Sprintf("wake at %v", scheduler.Time(ev.Value))
-	case scheduler.MemberDispatched:
-		return "dispatch item " + p.item(ev.Item())
-	}
-	return fmt.Sprintf("%v %d", ev.Kind, ev.ID)
-}
-
-func (p *printer) eventOrEnd(v *scheduler.View, ev scheduler.Event, ended bool) string {
+func (p *printer) eventOrEnd(ev scheduler.Event, ended bool) string {
 	if ended {
 		return "has ended"
 	}
-	return fmt.Sprintf("at %v: %s", ev.At, p.decision(v, ev))
+	return fmt.Sprintf("at %v: %s", ev.At, p.words().Event(ev))
 }
 
 // reason says why a policy decided so, as far as codes are known.

@@ -157,6 +157,12 @@ func ValueOf(s *summary.Summary, o summary.Outcome) string {
 // mark tells the chosen policies from the others where there is no bold type.
 var mark = map[bool]string{true: "→ ", false: "  "}
 
+// WriteGrid prints a grid alone for a terminal: no title, no notes.
+func WriteGrid(w io.Writer, g Grid, o Options) error { return terminal(w, g, o) }
+
+// MarkdownGrid prints a grid alone as Markdown.
+func MarkdownGrid(w io.Writer, g Grid) error { return pipes(w, g) }
+
 // terminal prints g with light lines, leaving columns out until it fits.
 func terminal(w io.Writer, g Grid, o Options) error {
 	g = fit(g, o.Width)

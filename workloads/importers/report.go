@@ -32,7 +32,7 @@ type Report struct {
 	TopModels   []Count // at most 5, the most frequent first
 	FirstAt     scheduler.Time
 	LastAt      scheduler.Time // relative to the first
-	SumAt       *big.Int       // of all, relative to the first
+	SumAt       *big.Int       // of all, relative to the first; nil where nothing arrives
 	Extra       map[string]any // what the format adds
 
 	names   []string // of models
@@ -56,7 +56,7 @@ func (c Count) MarshalJSON() ([]byte, error) { return json.Marshal([]any{c.Name,
 func (r *Report) MarshalJSON() ([]byte, error) {
 	m := map[string]any{"format": r.Format, "options": r.Options, "source": r.Source, "sha256": r.SHA256,
 		"rows_read": r.RowsRead, "emitted": r.Emitted, "dropped": r.Dropped, "models": r.Models, "top_models": r.TopModels}
-	if r.Emitted > 0 {
+	if r.Emitted > 0 && r.SumAt != nil {
 		m["t0_abs_ns"], m["last_arrival_ns"], m["sum_arrival_ns"] = r.FirstAt, r.LastAt, r.SumAt
 	}
 	if r.Files != nil {
@@ -138,6 +138,11 @@ func (r *Report) add(key string, n int64) {
 func (r *Report) finish(s *scanned, models map[string]int64) {
 	r.FirstAt, r.LastAt = s.first, s.last-s.first
 	r.SumAt.Sub(r.SumAt, new(big.Int).Mul(big.NewInt(int64(s.first)), big.NewInt(r.Emitted)))
+	r.count(models)
+}
+
+// count takes how often each model occurs.
+func (r *Report) count(models map[string]int64) {
 	r.Models = len(models)
 	r.names = slices.Sorted(maps.Keys(models))
 	r.TopModels = []Count{}

@@ -11,7 +11,12 @@ import (
 type Cost struct {
 	Name   string
 	Load   [scheduler.Tiers]random.Dist
-	Unload random.Dist
+	// FirstUse is added to the first load on a device after it came up, the
+	// start included: kernels are loaded and tuned then.
+	FirstUse scheduler.Time
+	Unload   random.Dist
+	// UnloadBusy, if not nil, replaces Unload while a batch runs on the device.
+	UnloadBusy random.Dist
 	// Batch gives the time of a batch as a function of its members: base plus
 	// per item, scaled by each item's work.
 	Batch scheduler.BatchCost
@@ -62,12 +67,16 @@ func drawn(dist random.Dist, u float64) scheduler.Time {
 
 // fixedTimes are a model's durations that do not vary; -1 where they do.
 type fixedTimes struct {
-	load   [scheduler.Tiers]scheduler.Time
-	unload scheduler.Time
+	load       [scheduler.Tiers]scheduler.Time
+	unload     scheduler.Time
+	unloadBusy scheduler.Time // -1 also where it is as unload
 }
 
 func constants(c *Cost) fixedTimes {
-	f := fixedTimes{unload: constant(c.Unload)}
+	f := fixedTimes{unload: constant(c.Unload), unloadBusy: -1}
+	if c.UnloadBusy != nil {
+		f.unloadBusy = constant(c.UnloadBusy)
+	}
 	for t := range c.Load {
 		f.load[t] = constant(c.Load[t])
 	}
@@ -83,11 +92,17 @@ func constant(d random.Dist) scheduler.Time {
 }
 
 // LoadTruth returns the true duration of a model's ordinal-th load, as a World
-// of this configuration will carry it out: what an oracle estimator knows.
+// of this configuration will carry it out: what an oracle estimator knows. A
+// FirstUse counts in the first load only: on several devices, or after the loss
+// of one, it depends on where the loads are.
 func LoadTruth(cfg Config) func(scheduler.ModelID, scheduler.Tier, int64) scheduler.Time {
 	d := newDraws(cfg.Seed, cfg.Replicate, cfg.Models)
 	return func(m scheduler.ModelID, t scheduler.Tier, ordinal int64) scheduler.Time {
-		return d.load(m, ordinal, cfg.Models[m].Load[t])
+		took := d.load(m, ordinal, cfg.Models[m].Load[t])
+		if ordinal == 0 {
+			took, _ = scheduler.AddTime(took, cfg.Models[m].FirstUse)
+		}
+		return took
 	}
 }
 

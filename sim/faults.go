@@ -145,11 +145,12 @@ func (s *faultState) due(at scheduler.Time, facts []scheduler.Event, lose func(s
 // own: DeviceDown says it all.
 func (w *World) loseDevice(d scheduler.DeviceID) {
 	w.future.dropDevice(d, func(ev scheduler.Event) {
-		if ev.Kind.Class() == 0 {
+		if ev.Kind.Class() == batchClass {
 			ev.Kind = scheduler.BatchFailed
 			w.settleMembers(ev)
 		}
 	})
+	w.devices.lose(d)
 }
 
 func (s *faultState) load(d *draws, m scheduler.ModelID, ordinal int64) bool {

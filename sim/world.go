@@ -35,6 +35,7 @@ type World struct {
 	facts   []scheduler.Event
 	started []int64
 	evicts  []int64 // like started: ordinals of each model's loads and evictions
+	devices devices
 
 	reactive  scheduler.Reactive
 	recorded  scheduler.Recorded
@@ -70,6 +71,7 @@ func New(cfg Config) *World {
 	}
 	for i := range cfg.Models {
 		w.fixed = append(w.fixed, constants(&cfg.Models[i]))
+		w.devices.expect(&cfg.Models[i])
 	}
 	w.faults.init(cfg.Faults)
 	if cfg.Recording != nil {
@@ -262,6 +264,9 @@ func (w *World) startLoad(ev scheduler.Event) error {
 	if took < 0 {
 		took = w.draws.load(ev.Model, n, w.cfg.Models[ev.Model].Load[ev.Tier()])
 	}
+	if w.devices.first(ev.Device, ev.Model) {
+		took, _ = scheduler.AddTime(took, w.cfg.Models[ev.Model].FirstUse)
+	}
 	if w.faults.load(&w.draws, ev.Model, n) {
 		return w.schedule(ev, took, scheduler.LoadFailed)
 	}
@@ -271,9 +276,12 @@ func (w *World) startLoad(ev scheduler.Event) error {
 func (w *World) startEvict(ev scheduler.Event) error {
 	n := w.evicts[ev.Model]
 	w.evicts[ev.Model]++
-	took := w.fixed[ev.Model].unload
+	took, dist := w.fixed[ev.Model].unload, w.cfg.Models[ev.Model].Unload
+	if busy := w.cfg.Models[ev.Model].UnloadBusy; busy != nil && w.devices.busy(ev.Device) {
+		took, dist = w.fixed[ev.Model].unloadBusy, busy
+	}
 	if took < 0 {
-		took = drawn(w.cfg.Models[ev.Model].Unload, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
+		took = drawn(dist, w.draws.uniform(drawUnload, w.draws.names[ev.Model], uint64(n)))
 	}
 	return w.schedule(ev, took, scheduler.EvictFinished)
 }
@@ -294,6 +302,7 @@ func (w *World) startBatch(ev scheduler.Event) error {
 		return &OverflowError{At: ev.At, Duration: took, Item: lowest, What: fmt.Sprintf("batch of item %d", lowest)}
 	}
 	w.members = w.members[:0]
+	w.devices.ran(ev.Device, 1)
 	return w.schedule(ev, took, end)
 }
 
@@ -400,8 +409,12 @@ func (w *World) complete() {
 	} else {
 		w.future.drop()
 	}
+	end := &w.facts[len(w.facts)-1]
+	if end.Kind.Class() == batchClass {
+		w.devices.ran(end.Device, -1)
+	}
 	if w.running != nil {
-		w.settleMembers(w.facts[len(w.facts)-1])
+		w.settleMembers(*end)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 // Cost is what things truly take for one model. Durations are in nanoseconds.
 type Cost struct {
-	Name   string
-	Load   [scheduler.Tiers]random.Dist
+	Name string
+	Load [scheduler.Tiers]random.Dist
 	// FirstUse is added to the first load on a device after it came up, the
 	// start included: kernels are loaded and tuned then.
 	FirstUse scheduler.Time

@@ -62,7 +62,7 @@ func (d *decoder) cell(tree *node, set *policies.Set, swept []string) *Cell {
 	f := fields{d, tree, d.tables.root, ""}
 	c.seed, _ = d.seed(&f)
 	d.seedOf = c.seed
-	prof := &profile{}
+	prof := &measured{}
 	if n, p := f.get("hardware"); n != nil {
 		prof = d.profile(n, p)
 		c.hardware = d.hardware(n, p)
@@ -70,6 +70,7 @@ func (d *decoder) cell(tree *node, set *policies.Set, swept []string) *Cell {
 	if n, p := f.get("models"); n != nil {
 		c.models = d.models(n, p, prof)
 		d.fits(&c.hardware, c.models)
+		c.Warnings = append(c.Warnings, prof.warnings(c.models)...)
 	}
 	c.attempts = int(f.integer("attempts", 1, 1<<16))
 	if n, p := f.get("workload"); n != nil {
@@ -84,6 +85,7 @@ func (d *decoder) cell(tree *node, set *policies.Set, swept []string) *Cell {
 	}
 	if d.errs.none() {
 		d.checkClairvoyance(c)
+		d.checkOracle(c)
 	}
 	f.done()
 	if d.errs.none() {
@@ -116,6 +118,20 @@ func (d *decoder) checkClairvoyance(c *Cell) {
 		if c.policies[i].clairvoyant {
 			at := c.tree.child("policies").values[i].at
 			d.errorf(at, "policies[%d]: %s is clairvoyant; the arrivals of a closed loop depend on the policy and cannot be foreseen", i, quote(c.policies[i].name))
+		}
+	}
+}
+
+// checkOracle refuses estimates that would have to know where a load is.
+func (d *decoder) checkOracle(c *Cell) {
+	if c.hardware.estimates.config.Kind != "oracle" || len(c.Devices) == 1 && len(c.faults.Outages) == 0 {
+		return
+	}
+	for i := range c.models {
+		if c.models[i].cost.FirstUse > 0 {
+			d.errorf(c.tree.child("hardware").child("estimates").at, "hardware.estimates: an oracle knows load times by their number, but the first use of %s comes once on each GPU and after each outage; expected one GPU without outages, or a model without first_use",
+				quote(c.models[i].core.Name))
+			return
 		}
 	}
 }

@@ -23,7 +23,8 @@
 // tables.go holds the shapes of all keys; decode.go reads nodes by them,
 // rewrites each to one spelling and adds the defaults, so that the tree becomes
 // the resolved experiment. A section has a file of its own: hardware.go,
-// models.go, profile.go, workload.go, trace.go, policy.go, thresholds.go.
+// models.go, profile.go (the file itself: readprofile.go), workload.go, trace.go,
+// policy.go, thresholds.go.
 // experiment.go puts them together, options.go and sweep.go change the tree
 // before it is read, resolved.go writes it; cell.go and setup.go make runs.
 package experiment

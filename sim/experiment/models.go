@@ -25,7 +25,7 @@ const maxModels = 1 << 20
 
 // models reads the catalogue, inline or from a file. n is rewritten to the
 // inline form.
-func (d *decoder) models(n *node, path string, prof *profile) []model {
+func (d *decoder) models(n *node, path string, prof *measured) []model {
 	if n.kind == mappingNode && n.child("from") != nil && n.child("memory") == nil && n.child("from").kind == scalarNode {
 		d.readCatalogue(n, path)
 	}
@@ -48,7 +48,7 @@ func (d *decoder) models(n *node, path string, prof *profile) []model {
 	return list
 }
 
-func (d *decoder) model(n *node, path, name string, prof *profile) model {
+func (d *decoder) model(n *node, path, name string, prof *measured) model {
 	m := model{core: scheduler.Model{Name: name}, memoryAt: n.at}
 	if n.kind == mappingNode {
 		prof.override(d, n, name)
@@ -70,10 +70,11 @@ func (d *decoder) model(n *node, path, name string, prof *profile) model {
 	}
 	m.cost.Name = name
 	d.load(&f, &m)
+	if f.given("first_use") {
+		m.cost.FirstUse = f.time("first_use")
+	}
 	if v, p := f.get("unload"); v != nil {
-		unload := d.dist(v, p, durations)
-		m.cost.Unload, m.core.Unload = unload, d.mean(v, p, unload)
-		m.random = m.random || varies(unload)
+		d.unload(v, p, &m)
 	}
 	if v, p := f.get("batch"); v != nil {
 		d.batch(v, p, &m)
@@ -113,6 +114,31 @@ func (d *decoder) load(f *fields, m *model) {
 func (d *decoder) loadFrom(n *node, path string, tier scheduler.Tier, m *model) {
 	took := d.dist(n, path, durations)
 	m.cost.Load[tier], m.core.Load[tier] = took, d.mean(n, path, took)
+	m.random = m.random || varies(took)
+}
+
+// unload reads one time of evictions or one per state of the GPU. Estimates
+// are those of an idle one.
+func (d *decoder) unload(n *node, path string, m *model) {
+	idle, p := n, path
+	if n.kind == mappingNode && (n.child("idle") != nil || n.child("busy") != nil) {
+		f, ok := d.record(n, path, d.tables.unload)
+		if !ok {
+			return
+		}
+		defer f.done()
+		if idle, p = f.get("idle"); idle == nil {
+			return
+		}
+		if f.given("busy") {
+			busy, q := f.get("busy")
+			m.cost.UnloadBusy = d.dist(busy, q, durations)
+			d.mean(busy, q, m.cost.UnloadBusy)
+			m.random = m.random || varies(m.cost.UnloadBusy)
+		}
+	}
+	took := d.dist(idle, p, durations)
+	m.cost.Unload, m.core.Unload = took, d.mean(idle, p, took)
 	m.random = m.random || varies(took)
 }
 

@@ -4,7 +4,8 @@ package experiment
 // is read, checked, defaulted, written and described by JSON Schema alike.
 type tables struct {
 	root, hardware, gpu, estimates     *shape
-	model, batch, load, catalogue      *shape
+	model, batch, load, unload         *shape
+	catalogue                          *shape
 	duration, count                    *shape
 	workload, arrivals, state          *shape
 	pipeline, stage, choose            *shape
@@ -12,7 +13,7 @@ type tables struct {
 	trace, service, remap              *shape
 	policy, axis, sweep, cell, output  *shape
 	faults, outage, foreign, cancelled *shape
-	profile, profileModel              *shape
+	profile                            profileTables
 }
 
 func aText() *shape    { return &shape{kind: textShape} }
@@ -29,6 +30,7 @@ func newTables() *tables {
 	t.count = distributions("a number or a distribution like {uniform: [4, 30]}", counts)
 	t.hardwareTables()
 	t.modelTables()
+	t.profile = newProfileTables(t)
 	t.workloadTables()
 	t.policyTables()
 	t.root = record("a mapping with the keys of an experiment",
@@ -136,22 +138,19 @@ func (t *tables) modelTables() {
 	t.load = record("load times by tier like {disk: 5s, host: 800ms}",
 		key{name: "disk", is: t.duration, must: true, doc: "Load time from disk."},
 		key{name: "host", is: t.duration, doc: "Load time from host memory; as from disk if left out."})
+	t.unload = record("the time of an eviction by what the GPU does, like {idle: 2ms, busy: 6ms}",
+		key{name: "idle", is: t.duration, must: true, doc: "While no batch runs there."},
+		key{name: "busy", is: t.duration, doc: "While one does; as idle if left out."})
 	t.model = record("a model like {memory: 4.5GB, load: 5s, batch: {max: 8, base: 300ms, per_item: 1.5s}}",
 		key{name: "memory", is: someMem(), must: true, doc: "Resident weights."},
 		key{name: "batch", is: t.batch, must: true, doc: "Batches and what they take."},
 		key{name: "load", is: either("a load time like 5s, a distribution, or one per tier like {disk: 5s, host: 800ms}", t.duration, t.load), must: true, doc: "Load time."},
-		key{name: "unload", is: t.duration, def: "0s", doc: "Time of an eviction."},
+		key{name: "first_use", is: aTime(), doc: "Added to the first load on a GPU after it came up, the start included."},
+		key{name: "unload", is: either("the time of an eviction, a distribution, or one per state like {idle: 2ms, busy: 6ms}", t.duration, t.unload), def: "0s", doc: "Time of an eviction."},
 		key{name: "group", is: aText(), doc: "Name that group and pin rules use."})
 	t.catalogue = record("{from: models.csv, defaults: {…}}",
 		key{name: "from", is: aText(), must: true, doc: "CSV file with a column name and others headed by keys of a model, like load.disk."},
 		key{name: "defaults", is: t.model, doc: "Keys for models that lack them."})
-	t.profileModel = record("a model of a profile",
-		key{name: "memory", is: anything()}, key{name: "load", is: anything()}, key{name: "first_use", is: anything()},
-		key{name: "unload", is: anything()}, key{name: "batch", is: anything()})
-	t.profile = record("a profile as vramsim calibrate writes it",
-		key{name: "version", is: anInt(), must: true}, key{name: "machine", is: anything()}, key{name: "measured", is: anything()},
-		key{name: "process", is: anything()}, key{name: "tiers", is: anything()}, key{name: "overlap", is: anything()},
-		key{name: "models", is: namesOf(t.profileModel, "models"), must: true}, key{name: "energy", is: anything()})
 }
 
 func (t *tables) policyTables() {

@@ -139,7 +139,7 @@ func Normal(mean, sd float64) (Dist, error) {
 	if sd == 0 {
 		return Constant(mean), nil
 	}
-	above := normalUpper(-mean / sd)
+	above := NormalTail(-mean / sd)
 	return normal{mean, sd, 1 - above, above}, nil
 }
 

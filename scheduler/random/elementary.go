@@ -178,8 +178,8 @@ func normalQuantile(u float64) float64 {
 	return z
 }
 
-// normalUpper returns the probability that a standard normal variate exceeds z.
-func normalUpper(z float64) float64 {
+// NormalTail returns the probability that a standard normal variate exceeds z.
+func NormalTail(z float64) float64 {
 	const logSqrtPi = 0.57236494292470008707
 	if z == 0 {
 		return 0.5

@@ -63,7 +63,7 @@ func TestSpecialFunctions(t *testing.T) {
 		}
 	}
 	for z := -8.0; z <= 8; z += 0.125 {
-		near(t, "normalUpper", normalUpper(z), math.Erfc(z/math.Sqrt2)/2, 1e-12)
+		near(t, "NormalTail", NormalTail(z), math.Erfc(z/math.Sqrt2)/2, 1e-12)
 	}
 	for u := 1e-12; u < 0.5; u *= 1.7 {
 		near(t, "normalQuantile", math.Erfc(-normalQuantile(u)/math.Sqrt2)/2, u, 2e-14)

@@ -85,3 +85,34 @@ func TestUnloadBusy(t *testing.T) {
 		}
 	}
 }
+
+// TestTimingOfDevices: what an executor sleeps is what the world takes, first
+// uses and busy evictions included.
+func TestTimingOfDevices(t *testing.T) {
+	timing := sim.NewTiming(sim.Config{Models: []sim.Cost{{Name: "a", FirstUse: 7, UnloadBusy: random.Constant(6), Unload: random.Constant(2),
+		Load: [scheduler.Tiers]random.Dist{random.Constant(10), random.Constant(1)}, Batch: scheduler.BatchCost{Max: 1, Base: 5}}}})
+	seq := uint64(0)
+	of := func(op scheduler.Operation) scheduler.Time {
+		seq++
+		took, fails, err := timing.Of(scheduler.Command{Seq: seq, Op: op, Items: []scheduler.CommandItem{{ID: 0}}})
+		if err != nil || fails {
+			t.Fatal(err)
+		}
+		return took
+	}
+	tell := func(k scheduler.Kind) {
+		if err := timing.Append([]scheduler.Event{{Kind: k, ID: int64(seq)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []scheduler.Time{of(scheduler.OpLoad), of(scheduler.OpEvict), of(scheduler.OpLoad), of(scheduler.OpRun)}
+	got = append(got, of(scheduler.OpEvict)) // beside the batch
+	seq--
+	tell(scheduler.BatchFinished)
+	got = append(got, of(scheduler.OpEvict))
+	tell(scheduler.DeviceDown)
+	got = append(got, of(scheduler.OpLoad))
+	if want := []scheduler.Time{17, 2, 10, 5, 6, 2, 17}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

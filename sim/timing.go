@@ -29,7 +29,10 @@ func (t *Timing) Append(events []scheduler.Event) error {
 	for i := range events {
 		switch ev := &events[i]; ev.Kind {
 		case scheduler.BatchFinished, scheduler.BatchFailed:
+			t.w.devices.ran(ev.Device, -1)
 			t.w.settleMembers(*ev)
+		case scheduler.DeviceDown:
+			t.w.devices.lose(ev.Device)
 		case scheduler.ItemCancelled, scheduler.ItemRejected, scheduler.DependantCancelled, scheduler.ItemFailed:
 			t.w.forget(ev.Item())
 		}

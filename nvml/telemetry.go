@@ -3,6 +3,8 @@ package nvml
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -83,7 +85,16 @@ type Link struct {
 // Caps say which calls the driver has, what one costs, and how often its
 // value changes.
 type Caps struct {
-	Memory, Processes, Energy, LinkBytes, Power, Clocks, Temperature, Reasons, Link, Faults Call
+	Memory      Call `json:"memory"`
+	Processes   Call `json:"processes"`
+	Energy      Call `json:"energy"`
+	LinkBytes   Call `json:"link_bytes"`
+	Power       Call `json:"power"`
+	Clocks      Call `json:"clocks"`
+	Temperature Call `json:"temperature"`
+	Reasons     Call `json:"reasons"`
+	Link        Call `json:"link"`
+	Faults      Call `json:"faults"`
 }
 
 // Call is one capability.
@@ -97,9 +108,11 @@ type Call struct {
 // Memory is the device's memory. The kinds of NVML disagree about what is
 // reserved: Sum says which of them add up to Total.
 type Memory struct {
-	Total, Free, Used scheduler.Bytes
-	Reserved          scheduler.Bytes // by driver and firmware; Unknown if not told
-	Sum               string          // like "free+used" or "free+used+reserved"; empty if none holds
+	Total    scheduler.Bytes `json:"total_bytes"`
+	Free     scheduler.Bytes `json:"free_bytes"`
+	Used     scheduler.Bytes `json:"used_bytes"`
+	Reserved scheduler.Bytes `json:"reserved_bytes"` // by driver and firmware; Unknown if not told
+	Sum      string          `json:"sum"`            // like "free+used" or "free+used+reserved"; empty if none holds
 }
 
 // Unknown is the value of what a driver does not tell.
@@ -108,20 +121,20 @@ const Unknown = -1
 // Process holds memory of a device. In a container the PID may be that of the
 // host.
 type Process struct {
-	PID   int
-	Bytes scheduler.Bytes // Unknown if not told
+	PID   int             `json:"pid"`
+	Bytes scheduler.Bytes `json:"bytes"` // Unknown if not told
 }
 
 // Sample is a moment of a device. What is not told is Unknown, zero for the
 // last two; Caps tell whether they are.
 type Sample struct {
-	PowerMilliwatts   int64 // average over the last second on most devices
-	InstantMilliwatts int64
-	SMClockMHz        int
-	MemoryClockMHz    int
-	TemperatureC      int
-	Reasons           Reasons
-	Link              Link
+	PowerMilliwatts   int64   `json:"power_mw"` // average over the last second on most devices
+	InstantMilliwatts int64   `json:"instant_mw"`
+	SMClockMHz        int     `json:"sm_mhz"`
+	MemoryClockMHz    int     `json:"memory_mhz"`
+	TemperatureC      int     `json:"temperature_c"`
+	Reasons           Reasons `json:"reasons"`
+	Link              Link    `json:"link"`
 }
 
 // Reasons are why clocks are below what was asked for, NVML's bits.
@@ -140,6 +153,25 @@ const (
 	ReasonDisplay     Reasons = 1 << 8
 	Throttling                = ReasonPowerCap | ReasonHardware | ReasonThermal | ReasonThermalHW | ReasonPowerBrake
 )
+
+// String names the reasons, "none" if there are none.
+func (r Reasons) String() string {
+	var names []string
+	for i, name := range [...]string{"idle", "application clocks", "power cap", "hardware slowdown", "sync boost", "thermal slowdown",
+		"hardware thermal slowdown", "power brake", "display clocks"} {
+		if r&(1<<i) != 0 {
+			names = append(names, name)
+			r &^= 1 << i
+		}
+	}
+	if r != 0 {
+		names = append(names, fmt.Sprintf("bits %#x", uint64(r)))
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
 
 // Fault is trouble that a device reports.
 type Fault struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/scheduler"
@@ -45,18 +46,24 @@ func (e *examination) memory(tel nvml.Telemetry, d *Device) bool {
 }
 
 // processes looks for others on the device.
-func (e *examination) processes(tel nvml.Telemetry, d *Device) {
+func (e *examination) processes(tel nvml.Telemetry, d *Device) (found bool) {
 	list, err := tel.Processes()
 	if err != nil {
 		e.warn("processes", "whether others use the device is only seen by the memory that is used", "%v", err)
-		return
+		return false
 	}
 	d.Processes = append(d.Processes, list...)
 	others := e.foreign(list)
 	if len(others) == 0 {
 		e.ok("processes", "nobody else")
-		return
+		return false
 	}
+	e.used(others)
+	return true
+}
+
+// used says by whom.
+func (e *examination) used(others []nvml.Process) {
 	var names []string
 	for _, p := range others {
 		names = append(names, processText(p))
@@ -151,19 +158,15 @@ func (e *examination) capabilities(c nvml.Caps) {
 
 // link compares the link with what it could be. An idle device slows it down:
 // only under load does it show.
-func (e *examination) link(ctx context.Context, tel nvml.Telemetry, d *Device) {
+func (e *examination) link(ctx context.Context, rig Rig, tel nvml.Telemetry, d *Device) {
 	idle := linkText(d.Sample.Link)
-	if e.Rig.Copy == nil {
+	if rig.Copy == nil {
 		e.ok("link", "idle %s, at most %s; under load not measured", idle, linkText(d.Info.MaxLink))
 		return
 	}
 	var loaded nvml.Link
 	var read error
-	err := e.Rig.Copy(ctx, d.Info.UUID, func() {
-		var s nvml.Sample
-		s, read = tel.Sample()
-		loaded = s.Link
-	})
+	err := rig.Copy(ctx, d.Info, func() { loaded, read = fastest(ctx, tel) })
 	if err != nil || read != nil {
 		e.warn("link", "the copy that was to load it failed; loads will, too", "idle %s; it cannot be looked at under load: %v", idle, firstOf(err, read))
 		return
@@ -175,6 +178,31 @@ func (e *examination) link(ctx context.Context, tel nvml.Telemetry, d *Device) {
 		return
 	}
 	e.ok("link", "%s", text)
+}
+
+// The looks at a link under load: it may slow down between two copies.
+const (
+	linkLooks = 20
+	linkPause = 10 * time.Millisecond
+)
+
+// fastest is the fastest link seen in some looks.
+func fastest(ctx context.Context, tel nvml.Telemetry) (best nvml.Link, err error) {
+	for range linkLooks {
+		s, err := tel.Sample()
+		if err != nil {
+			return best, err
+		}
+		if s.Link.Generation*s.Link.Width > best.Generation*best.Width {
+			best = s.Link
+		}
+		select {
+		case <-ctx.Done():
+			return best, ctx.Err()
+		case <-time.After(linkPause):
+		}
+	}
+	return best, nil
 }
 
 func linkText(l nvml.Link) string {
@@ -195,15 +223,15 @@ func firstOf(errs ...error) error {
 
 // context makes one and looks at it from outside: what it costs, and whether
 // our own process is listed under the PID that we know it by.
-func (e *examination) context(ctx context.Context, tel nvml.Telemetry, d *Device) {
-	if e.Rig.Context == nil || d.Info.MIG {
+func (e *examination) context(ctx context.Context, rig Rig, tel nvml.Telemetry, d *Device) {
+	if rig.Context == nil {
 		return
 	}
 	var inside nvml.Memory
 	var list []nvml.Process
 	var read, named error
 	own := 0
-	err := e.Rig.Context(ctx, d.Info.UUID, func(pid int) {
+	err := rig.Context(ctx, d.Info, func(pid int) {
 		own = pid
 		inside, read = tel.Memory()
 		list, named = tel.Processes()
@@ -216,7 +244,7 @@ func (e *examination) context(ctx context.Context, tel nvml.Telemetry, d *Device
 		d.ContextBytes = max(0, inside.Used-d.Memory.Used)
 		e.ok("context", "can be made; it takes %s", mebibytes(d.ContextBytes))
 	}
-	if named == nil {
+	if named == nil && own != 0 {
 		e.ownPID(own, list)
 	}
 }

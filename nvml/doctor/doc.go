@@ -8,7 +8,7 @@
 //	{"schema": "vramsim/doctor/1",
 //	 "status": "ok",                 // or warn, busy, missing
 //	 "reasons": [],                  // the findings that make it so, one line each
-//	 "needs": {"card": "required", "device": "", "shared": false},
+//	 "needs": {"card": "required", "devices": [], "shared": false},
 //	 "findings": [
 //	  {"check": "driver",            // what was looked at
 //	   "device": "",                 // UUID; empty for the machine

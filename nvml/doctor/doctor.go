@@ -24,9 +24,9 @@ const (
 
 // Needs are what a run needs. The zero value needs nothing.
 type Needs struct {
-	Card   Requirement `json:"card"`
-	Device string      `json:"device"` // UUID; empty: all devices
-	Shared bool        `json:"shared"` // others on the device are no failure
+	Card    Requirement `json:"card"`
+	Devices []string    `json:"devices"` // UUIDs; empty: all devices
+	Shared  bool        `json:"shared"`  // others on a device are no failure
 }
 
 // Check is an examination that an executor adds: its library, a context, a
@@ -37,10 +37,10 @@ type Check func(context.Context) []Finding
 // looked at.
 type Rig struct {
 	// Context makes an empty context on a device, calls during while it stands,
-	// with the PID of the process that holds it, and takes it down.
-	Context func(ctx context.Context, uuid string, during func(pid int)) error
-	// Copy copies to a device and back without a break while during runs.
-	Copy func(ctx context.Context, uuid string, during func()) error
+	// with the PID of the process that holds it (0: unknown), and takes it down.
+	Context func(ctx context.Context, device nvml.DeviceInfo, during func(pid int)) error
+	// Copy copies to a device without a break while during runs.
+	Copy func(ctx context.Context, device nvml.DeviceInfo, during func()) error
 }
 
 // Options say what is examined.
@@ -73,6 +73,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	if o.Needs.Card == "" {
 		o.Needs.Card = NoCard
+	}
+	if o.Needs.Devices == nil {
+		o.Needs.Devices = []string{}
 	}
 	e := &examination{Options: o, report: &Report{Schema: Schema, Needs: o.Needs, Findings: []Finding{}, Devices: []Device{}, SelfTest: []Step{}}}
 	e.cards(ctx)
@@ -126,17 +129,27 @@ func (e *examination) cards(ctx context.Context) {
 		plural = "s"
 	}
 	e.ok("driver", "driver %s, CUDA %s, %d device%s", told(infos[0].Driver), told(infos[0].CUDA), len(infos), plural)
-	if e.Needs.Device != "" {
-		infos = slices.DeleteFunc(infos, func(i nvml.DeviceInfo) bool { return i.UUID != e.Needs.Device })
-		if len(infos) == 0 {
-			e.absent("device", fmt.Errorf("%w: %s", nvml.ErrNoDevice, e.Needs.Device), "nvidia-smi -L lists the devices with their UUIDs")
-		}
-	}
-	for _, info := range infos {
+	for _, info := range e.wanted(infos) {
 		if ctx.Err() == nil {
 			e.card(ctx, info)
 		}
 	}
+}
+
+// wanted are the devices that the needs name, all of them if they name none.
+func (e *examination) wanted(infos []nvml.DeviceInfo) (some []nvml.DeviceInfo) {
+	if len(e.Needs.Devices) == 0 {
+		return infos
+	}
+	for _, uuid := range e.Needs.Devices {
+		i := slices.IndexFunc(infos, func(i nvml.DeviceInfo) bool { return i.UUID == uuid })
+		if i < 0 {
+			e.absent("device", fmt.Errorf("%w: %s", nvml.ErrNoDevice, uuid), "nvidia-smi -L lists the devices with their UUIDs")
+			continue
+		}
+		some = append(some, infos[i])
+	}
+	return some
 }
 
 func told(s string) string {
@@ -157,16 +170,22 @@ func (e *examination) card(ctx context.Context, info nvml.DeviceInfo) {
 	defer tel.Close()
 	e.ok("device", "%d: %s, compute capability %s, %v", info.Index, info.Name, told(info.Compute), info.Memory)
 	d := &Device{Info: info, ContextBytes: nvml.Unknown, Processes: []nvml.Process{}}
+	rig := e.Rig
 	e.mig(info)
 	if e.memory(tel, d) {
-		e.processes(tel, d)
+		if others := e.processes(tel, d); others && !e.Needs.Shared {
+			rig = Rig{} // it would disturb them
+		}
 		e.baseline(d)
 	}
 	e.sample(tel, d)
 	d.Capabilities = Measure(ctx, tel, e.Window)
 	e.capabilities(d.Capabilities)
-	e.link(ctx, tel, d)
-	e.context(ctx, tel, d)
+	if info.MIG {
+		rig = Rig{}
+	}
+	e.link(ctx, rig, tel, d)
+	e.context(ctx, rig, tel, d)
 	e.report.Devices = append(e.report.Devices, *d)
 }
 

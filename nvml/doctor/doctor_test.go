@@ -116,20 +116,21 @@ func TestDevices(t *testing.T) {
 		busy := nvmltest.Healthy(1)
 		busy.Processes = []nvml.Process{{PID: 7}}
 		probe := nvmltest.NewProbe(nvmltest.NewCard(nvmltest.Healthy(0)), nvmltest.NewCard(busy))
-		for device, want := range map[string]doctor.Status{"": "busy", busy.Info.UUID: "busy", nvmltest.Healthy(0).Info.UUID: "ok", "GPU-none": "missing"} {
-			r := examine(t, doctor.Options{Probe: probe, Needs: doctor.Needs{Card: doctor.NeedsCard, Device: device}}, func(*nvmltest.State) {})
-			if r.Status != want || len(r.Devices) != map[string]int{"": 2, "GPU-none": 0}[device]+btoi(device != "" && device != "GPU-none") {
-				t.Errorf("%q: %s, %d devices", device, r.Status, len(r.Devices))
+		first := nvmltest.Healthy(0).Info.UUID
+		for _, c := range []struct {
+			devices  []string
+			want     doctor.Status
+			examined int
+		}{
+			{nil, "busy", 2}, {[]string{busy.Info.UUID}, "busy", 1}, {[]string{first}, "ok", 1}, {[]string{"GPU-none"}, "missing", 0},
+			{[]string{first, "GPU-none"}, "missing", 1}, {[]string{busy.Info.UUID, first}, "busy", 2},
+		} {
+			r := examine(t, doctor.Options{Probe: probe, Needs: doctor.Needs{Card: doctor.NeedsCard, Devices: c.devices}}, func(*nvmltest.State) {})
+			if r.Status != c.want || len(r.Devices) != c.examined {
+				t.Errorf("%q: %s, %d devices", c.devices, r.Status, len(r.Devices))
 			}
 		}
 	})
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // TestMeasure: the energy counter's step is found, what stands still has none.
@@ -175,7 +176,7 @@ func TestCost(t *testing.T) {
 // rig is an executor's part, on a scripted card.
 func rig(card *nvmltest.Card, pid int, loaded nvml.Link, fails error) doctor.Rig {
 	return doctor.Rig{
-		Context: func(_ context.Context, _ string, during func(int)) error {
+		Context: func(_ context.Context, _ nvml.DeviceInfo, during func(int)) error {
 			card.Set(func(s *nvmltest.State) {
 				s.Processes = append(s.Processes, nvml.Process{PID: pid, Bytes: 500 * scheduler.MiB})
 			})
@@ -185,7 +186,7 @@ func rig(card *nvmltest.Card, pid int, loaded nvml.Link, fails error) doctor.Rig
 			card.Set(func(s *nvmltest.State) { s.Processes = nil })
 			return fails
 		},
-		Copy: func(_ context.Context, _ string, during func()) error {
+		Copy: func(_ context.Context, _ nvml.DeviceInfo, during func()) error {
 			card.Set(func(s *nvmltest.State) { s.Sample.Link = loaded })
 			during()
 			return fails
@@ -230,6 +231,24 @@ func TestRig(t *testing.T) {
 					t.Errorf("%+v", d)
 				}
 			})
+		})
+	}
+}
+
+// TestUndisturbed: a device that others use is left alone, unless it is shared.
+func TestUndisturbed(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := nvmltest.Healthy(0)
+			s.Processes = []nvml.Process{{PID: 7, Bytes: scheduler.GB}}
+			card, used := nvmltest.NewCard(s), false
+			examine(t, doctor.Options{Probe: nvmltest.NewProbe(card), Needs: doctor.Needs{Card: doctor.NeedsCard, Shared: shared}, Rig: doctor.Rig{
+				Context: func(context.Context, nvml.DeviceInfo, func(int)) error { used = true; return nil },
+				Copy:    func(context.Context, nvml.DeviceInfo, func()) error { used = true; return nil },
+			}}, func(*nvmltest.State) {})
+			if used != shared {
+				t.Errorf("shared %v, used %v", shared, used)
+			}
 		})
 	}
 }

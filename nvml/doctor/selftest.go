@@ -15,8 +15,7 @@ import (
 type SelfTest struct {
 	Device    nvml.DeviceInfo
 	Telemetry nvml.Telemetry
-	// Executor returns one that has not been opened; each step uses its own.
-	Executor func() (scheduler.Executor, error)
+	Executor  NewExecutor
 	// Hold starts another process that takes that much of the device's memory.
 	// nil: the steps that need one are left out, and say so.
 	Hold func(context.Context, scheduler.Bytes) (Holder, error)
@@ -31,7 +30,6 @@ type Holder interface {
 
 // The sizes and times of the self-test.
 const (
-	testWeights = 256 * scheduler.MiB
 	// Tolerance is how far from the baseline used bytes may be afterwards:
 	// drivers keep a little, and give it back late.
 	Tolerance = 64 * scheduler.MiB
@@ -41,13 +39,6 @@ const (
 	testLimit = time.Minute
 	// pollMemory is the time between looks; they cost tens of microseconds.
 	pollMemory = 20 * time.Millisecond
-)
-
-// The models of the self-test.
-const (
-	modelSmall scheduler.ModelID = iota
-	modelHuge                    // one item of it needs more than the device has
-	modelLong                    // one item of it takes minutes
 )
 
 // errUntested says that a step cannot be made here.
@@ -90,13 +81,6 @@ func made(ctx context.Context, name, advice string, do func(context.Context) (st
 	return step
 }
 
-// bench is an executor under test.
-type bench struct {
-	exec  scheduler.Executor
-	seq   uint64
-	ended map[uint64]scheduler.Outcome
-}
-
 // with opens an executor, does the step and closes it; the memory must then be
 // what it was.
 func (s *SelfTest) with(ctx context.Context, do func(context.Context, *bench) error) (err error) {
@@ -104,90 +88,15 @@ func (s *SelfTest) with(ctx context.Context, do func(context.Context, *bench) er
 	if err != nil {
 		return err
 	}
-	exec, err := s.Executor()
+	exec, err := s.Executor(s.Device)
 	if err != nil {
 		return err
 	}
-	if _, err = exec.Open(ctx, s.plan()); err == nil {
-		err = do(ctx, &bench{exec: exec, ended: map[uint64]scheduler.Outcome{}})
-	}
-	if err := errors.Join(err, closeExecutor(ctx, exec)); err != nil {
+	if err := run(ctx, exec, s.Device, do); err != nil {
 		return err
 	}
 	if m, ok := s.until(ctx, func(used scheduler.Bytes) bool { return used <= before.Used+Tolerance }); !ok {
 		return fmt.Errorf("%s used after everything was closed, %s before", mebibytes(m), mebibytes(before.Used))
-	}
-	return nil
-}
-
-// closeExecutor reads the outcomes of what still runs, as the contract of
-// executors asks. The step's context may be over: closing has its own bound.
-func closeExecutor(ctx context.Context, exec scheduler.Executor) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), comeBack)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- exec.Close(ctx) }()
-	for outcomes := exec.Outcomes(); ; {
-		select {
-		case _, open := <-outcomes:
-			if !open {
-				outcomes = nil
-			}
-		case err := <-closed:
-			return err
-		}
-	}
-}
-
-func (s *SelfTest) plan() scheduler.Plan {
-	model := func(name string, batch scheduler.Bytes, item scheduler.Time) scheduler.Model {
-		return scheduler.Model{Name: name, Bytes: testWeights, Batch: scheduler.BatchCost{Max: 1, Memory: batch, PerItem: item}}
-	}
-	return scheduler.Plan{Name: s.Device.UUID, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierHost}, HostMemory: 3 * testWeights, Memory: s.Device.Memory, Seed: 1,
-		Models: []scheduler.Model{
-			modelSmall: model("small", scheduler.MiB, 5*scheduler.Millisecond),
-			modelHuge:  model("huge", s.Device.Memory, 5*scheduler.Millisecond),
-			modelLong:  model("long", scheduler.MiB, 10*scheduler.Minute),
-		}}
-}
-
-// start begins a command on a model.
-func (b *bench) start(op scheduler.Operation, m scheduler.ModelID, takes scheduler.Time) (seq uint64, err error) {
-	b.seq++
-	c := scheduler.Command{Seq: b.seq, Op: op, Model: m, Tier: scheduler.TierHost, Estimate: takes}
-	if op == scheduler.OpRun {
-		c.Items = []scheduler.CommandItem{{ID: scheduler.ItemID(b.seq), Work: scheduler.WorkUnit, Seed: b.seq}}
-	}
-	return b.seq, b.exec.Start(c)
-}
-
-// outcome waits for the end of a command.
-func (b *bench) outcome(ctx context.Context, seq uint64) (scheduler.Outcome, error) {
-	for {
-		if o, ok := b.ended[seq]; ok {
-			return o, nil
-		}
-		select {
-		case o := <-b.exec.Outcomes():
-			b.ended[o.Seq] = o
-		case <-ctx.Done():
-			return scheduler.Outcome{}, fmt.Errorf("command %d did not end: %w", seq, ctx.Err())
-		}
-	}
-}
-
-// do carries a short command out.
-func (b *bench) do(ctx context.Context, op scheduler.Operation, m scheduler.ModelID) error {
-	seq, err := b.start(op, m, 5*scheduler.Millisecond)
-	if err != nil {
-		return err
-	}
-	o, err := b.outcome(ctx, seq)
-	if err != nil {
-		return err
-	}
-	if o.Failure != nil {
-		return o.Failure
 	}
 	return nil
 }

@@ -46,7 +46,12 @@ func (d *device) take(b scheduler.Bytes) {
 func (d *device) call(ctx context.Context, c scheduler.Command) error {
 	m := d.plan.Models[c.Model]
 	switch {
+	case c.Op == scheduler.OpLoad && d.faults["breaks"]:
+		return errors.New("no bytes")
 	case c.Op == scheduler.OpLoad && !d.faults["loads nothing"]:
+		d.card.Set(func(s *nvmltest.State) { s.Sample.Link.Generation = 4 })
+		time.Sleep(10 * time.Millisecond)
+		d.card.Set(func(s *nvmltest.State) { s.Sample.Link.Generation = 1 })
 		d.take(m.Bytes)
 	case c.Op == scheduler.OpEvict && !d.faults["evicts nothing"]:
 		d.take(-m.Bytes)
@@ -118,7 +123,7 @@ func selfTest(t *testing.T, faults ...string) (r *doctor.Report) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		card := nvmltest.NewCard(nvmltest.Healthy(0))
-		test := doctor.SelfTest{Device: card.Info(), Telemetry: card, Executor: func() (scheduler.Executor, error) { return newDevice(card, planted), nil }}
+		test := doctor.SelfTest{Device: card.Info(), Telemetry: card, Executor: func(nvml.DeviceInfo) (scheduler.Executor, error) { return newDevice(card, planted), nil }}
 		if !planted["no holder"] {
 			test.Hold = func(_ context.Context, b scheduler.Bytes) (doctor.Holder, error) {
 				if planted["hides"] {
@@ -194,5 +199,34 @@ func TestSelfTestFigures(t *testing.T) {
 	}
 	if s := selfTest(t, "container").SelfTest[3]; !strings.Contains(s.Found, "not listed") {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestRigOf: an executor's own loads show what a context takes and how fast
+// the link is.
+func TestRigOf(t *testing.T) {
+	for fault, want := range map[string]struct{ context, link string }{
+		"":              {"takes 300 MiB", "under load gen4 x16"},
+		"does not open": {"no context", "cannot be looked at under load: no context"},
+		"breaks":        {"takes 300 MiB", "cannot be looked at under load: failed: no bytes"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				card := nvmltest.NewCard(nvmltest.Healthy(0))
+				rig := doctor.RigOf(func(nvml.DeviceInfo) (scheduler.Executor, error) {
+					return newDevice(card, map[string]bool{fault: true}), nil
+				}, 0)
+				r := examine(t, doctor.Options{Probe: nvmltest.NewProbe(card), Needs: doctor.Needs{Card: doctor.NeedsCard}, Rig: rig}, func(*nvmltest.State) {})
+				if f := finding(t, r, "context"); !strings.Contains(f.Found, want.context) {
+					t.Errorf("%+v", f)
+				}
+				if f := finding(t, r, "link"); !strings.Contains(f.Found, want.link) {
+					t.Errorf("%+v", f)
+				}
+				if m, err := card.Memory(); err != nil || m != nvmltest.Healthy(0).Memory {
+					t.Errorf("left: %+v, %v", m, err)
+				}
+			})
+		})
 	}
 }

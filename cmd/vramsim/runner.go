@@ -94,6 +94,7 @@ type runner struct {
 	// resumable says that sweep --resume can go on with what was interrupted.
 	resumable bool
 	notes     []string // for the summary
+	unranked  string   // why no policy may be chosen
 	// outcomes by cell, policy and replicate; nil where not done.
 	outcomes [][][]*outcome
 	// bounds by cell and metric, one value for each replicate; nil where there are none.
@@ -368,7 +369,7 @@ func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {
 // summarize builds the summary of what is done.
 func (r *runner) summarize(interrupted string) *summary.Summary {
 	in := summary.Input{Name: r.exp.Name, Question: r.exp.Question, RunID: r.runID, Baseline: r.exp.Baseline,
-		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds}
+		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds, Unranked: r.unranked}
 	in.Notes = append(in.Notes, r.notes...)
 	if r.exp.Quick {
 		in.Notes = append(in.Notes, "quick: not for citing")

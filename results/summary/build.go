@@ -17,6 +17,7 @@ type Input struct {
 	Baseline string // name of the policy that the others are compared with
 	Varied   string // what differed between replicates, for recorded traces
 	Notes    []string
+	Unranked string // why no policy may be chosen; empty if one may
 	// Deterministic is true if nothing in the experiment is random: the
 	// difference of two single replicates is then exact.
 	Deterministic bool
@@ -56,7 +57,7 @@ type PolicyInput struct {
 // Build computes the summary of a run.
 func Build(in Input) *Summary {
 	s := &Summary{Schema: Schema, Name: in.Name, Question: in.Question, RunID: in.RunID, Baseline: in.Baseline,
-		Varied: in.Varied, Notes: in.Notes, Reasons: []string{}, Cells: []Cell{}, Thresholds: []Outcome{}}
+		Varied: in.Varied, Notes: in.Notes, Unranked: in.Unranked, Reasons: []string{}, Cells: []Cell{}, Thresholds: []Outcome{}}
 	if in.Replicates == 1 {
 		s.Scope = ThisTrace
 	}

@@ -67,6 +67,9 @@ func (s *Summary) choose(cell *Cell) Choice {
 	if !slices.ContainsFunc(cell.Policies, func(p Policy) bool { return c.Value(&p).Value.Known() }) {
 		c.Objective = Objective{"makespan_seconds", "value"}
 	}
+	if s.Unranked != "" {
+		return c
+	}
 	var candidates, oracles []*Policy
 	for i := range cell.Policies {
 		p := &cell.Policies[i]

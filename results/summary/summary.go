@@ -76,10 +76,12 @@ type Summary struct {
 	Status   string   `json:"status"`
 	Reasons  []string `json:"reasons"`
 	Notes    []string `json:"notes,omitempty"` // like "quick: not for citing"
-	Baseline string   `json:"baseline"`
-	Varied   string   `json:"varied,omitempty"` // what differed between replicates
-	Scope    string   `json:"scope,omitempty"`  // ThisTrace if nothing was replicated
-	Cells    []Cell   `json:"cells"`
+	// Unranked says why no policy may be chosen by these figures; empty if one may.
+	Unranked string `json:"unranked,omitempty"`
+	Baseline string `json:"baseline"`
+	Varied   string `json:"varied,omitempty"` // what differed between replicates
+	Scope    string `json:"scope,omitempty"`  // ThisTrace if nothing was replicated
+	Cells    []Cell `json:"cells"`
 	// Thresholds has one entry for each threshold, cell and policy it applies to.
 	Thresholds []Outcome `json:"thresholds"`
 }

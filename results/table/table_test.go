@@ -303,3 +303,22 @@ func TestRefusedItemsAreSaid(t *testing.T) {
 		t.Errorf("the bound is of policies that finish everything: %s", text)
 	}
 }
+
+// TestUnranked: figures that nothing may be chosen by recommend nothing.
+func TestUnranked(t *testing.T) {
+	in := input(4)
+	in.Unranked = "the server moves models by itself"
+	s := summary.Build(in)
+	if lines := Verdict(s); len(lines) != 1 || lines[0] != "No policy is recommended: the server moves models by itself." {
+		t.Errorf("verdict %q", lines)
+	}
+	for _, c := range s.Choices() {
+		if c.Best != nil || c.Clairvoyant != nil {
+			t.Errorf("%s was chosen", c.Best.Policy)
+		}
+	}
+	var b bytes.Buffer
+	if err := Write(&b, s, Options{}); err != nil || strings.Contains(b.String(), "→") {
+		t.Errorf("a row is marked (%v):\n%s", err, b.String())
+	}
+}

@@ -13,6 +13,9 @@ import (
 // VALID or finish less than others are left out by name, and clairvoyant ones
 // are only compared with the best: they know the future and are no optimum.
 func Verdict(s *summary.Summary) []string {
+	if s.Unranked != "" {
+		return []string{"No policy is recommended: " + s.Unranked + "."}
+	}
 	choices := s.Choices()
 	var lines []string
 	if len(choices) > 1 {

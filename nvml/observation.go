@@ -49,9 +49,12 @@ type Mark struct {
 
 // Report is what a run on hardware says of itself when it has ended.
 type Report struct {
-	Invalid []string       `json:"invalid,omitempty"` // why its figures are not to be trusted
-	Late    LateQuantiles  `json:"late"`
-	Devices []DeviceReport `json:"devices"`
+	Invalid []string `json:"invalid,omitempty"` // why its figures are not to be trusted
+	// HostLate says that one of the reasons is that the host was late, which
+	// another try may not be.
+	HostLate bool           `json:"host_late,omitempty"`
+	Late     LateQuantiles  `json:"late"`
+	Devices  []DeviceReport `json:"devices"`
 }
 
 // Joules returns the energy of all devices; false if some have no counter.
@@ -115,6 +118,9 @@ func atRank(sorted []scheduler.Time, q float64) scheduler.Time {
 	return sorted[max(0, min(len(sorted)-1, int(float64(len(sorted))*q+0.999999)-1))]
 }
 
+// brief is a time for people.
+func brief(t scheduler.Time) time.Duration { return time.Duration(t).Round(10 * time.Microsecond) }
+
 // judgeLateness compares how late the host was with the limits.
 func (w *World) judgeLateness() {
 	if w.report.Late.N == 0 {
@@ -126,6 +132,8 @@ func (w *World) judgeLateness() {
 		limit = max(limit, scheduler.Time(w.cfg.Limits.LateShare*float64(median)))
 	}
 	if p99 := w.report.Late.P99; p99 > limit {
-		w.invalidate("the host was late: arrivals and timers became facts up to %v after they were due (99th percentile; at most %v is allowed)", p99, limit)
+		w.report.HostLate = true
+		w.invalidate("the host was late: arrivals and timers became facts up to %v after they were due (99th percentile; at most %v is allowed)",
+			brief(p99), brief(limit))
 	}
 }

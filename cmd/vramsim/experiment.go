@@ -18,7 +18,7 @@ import (
 // load reads the experiment that the arguments name: a file, "-" for standard
 // input, or by default ./experiment.yaml or the built-in experiment.
 func (a *app) load(cmd *cobra.Command, args []string, flags *experimentFlags) (*experiment.Experiment, error) {
-	opts := experiment.Options{Set: flags.set, Policies: flags.policies, Replicates: flags.replicates, Quick: flags.quick, Search: traceFolders()}
+	opts := experiment.Options{Set: flags.set, Policies: flags.policies, Replicates: flags.replicates, Quick: flags.quick, Repeats: flags.repeats, Search: traceFolders()}
 	if cmd.Flags().Changed("seed") {
 		opts.Seed = &flags.seed
 	}

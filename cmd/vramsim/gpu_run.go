@@ -41,7 +41,7 @@ real clock. The simulation is made first, as run-directory/simulation, and the
 report shows both side by side; "vramsim fidelity" says how far they differ.
 
 Policies take turns, replicate by replicate. One that knows the future is
-refused. Telemetry only reads; no setting of the card is changed; what was
+refused. What is INVALID only because this host was late is tried three times. Telemetry only reads; no setting of the card is changed; what was
 taken is given back, and checked. Ctrl-C stops the run and cleans up.
 
 --executor sleep needs no card: it takes as long as the simulation says, on the
@@ -64,6 +64,7 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	if err := errors.Join(out.validate(), hw.validate()); err != nil {
 		return err
 	}
+	in.repeats = true
 	exp, err := a.load(cmd, args, in)
 	if err != nil {
 		return err
@@ -151,7 +152,19 @@ type machine struct {
 	names    []string // of the devices of the last unit
 }
 
-func (*machine) keeps() bool { return true }
+func (*machine) keeps() bool  { return true }
+func (*machine) varies() bool { return true }
+
+// mostTries is how often a unit is tried whose only trouble is that this host
+// was late.
+const mostTries = 3
+
+func (*machine) again(out *outcome, tries int) string {
+	if h := out.Hardware; tries < mostTries && h != nil && h.HostLate && len(h.Invalid) == 1 && out.Failed == "" {
+		return h.Invalid[0]
+	}
+	return ""
+}
 
 // begin opens the executors, the world and the side stream of a unit.
 func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *scheduler.Core, folder string) (performance, error) {

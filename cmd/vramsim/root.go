@@ -132,6 +132,7 @@ type experimentFlags struct {
 	seed       uint64
 	replicates int
 	quick      bool
+	repeats    bool // replicates differ whatever the file says; no flag
 }
 
 func (f *experimentFlags) add(cmd *cobra.Command) {

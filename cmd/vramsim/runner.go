@@ -44,6 +44,11 @@ type stage interface {
 	begin(ctx context.Context, setup *experiment.Setup, core *scheduler.Core, folder string) (performance, error)
 	// keeps says that what was begun is kept when the run is interrupted.
 	keeps() bool
+	// varies says that runs differ where the experiment has nothing random.
+	varies() bool
+	// again says why a unit is carried out again after so many tries, "" if
+	// it is not.
+	again(out *outcome, tries int) string
 }
 
 // performance is a unit being carried out.
@@ -61,9 +66,11 @@ type simulation struct{ setup *experiment.Setup }
 func (simulation) begin(_ context.Context, setup *experiment.Setup, _ *scheduler.Core, _ string) (performance, error) {
 	return simulation{setup}, nil
 }
-func (simulation) keeps() bool              { return false }
-func (s simulation) world() scheduler.World { return s.setup.World }
-func (simulation) end(*outcome) error       { return nil }
+func (simulation) keeps() bool                { return false }
+func (simulation) varies() bool               { return false }
+func (simulation) again(*outcome, int) string { return "" }
+func (s simulation) world() scheduler.World   { return s.setup.World }
+func (simulation) end(*outcome) error         { return nil }
 func (simulation) openLog(path string, h eventlog.Header, o eventlog.Options) (*eventlog.Writer, scheduler.Sink, error) {
 	w, err := eventlog.Create(path, h, o)
 	return w, w, err
@@ -226,9 +233,26 @@ func (r *runner) complete() bool {
 	return !slices.ContainsFunc(r.units(), func(u unit) bool { return r.outcomes[u.cell][u.policy][u.replicate] == nil })
 }
 
-// perform carries out one unit and leaves its folder complete or, unless the
-// stage keeps what was begun, absent.
-func (r *runner) perform(ctx context.Context, u unit) (err error) {
+// perform carries out one unit, and again where the stage wants it to.
+func (r *runner) perform(ctx context.Context, u unit) error {
+	for try := 1; ; try++ {
+		if err := r.performOnce(ctx, u); err != nil {
+			return err
+		}
+		why := r.stage.again(r.outcomes[u.cell][u.policy][u.replicate], try)
+		if why == "" {
+			return nil
+		}
+		r.app.infof("%s: %s; it is repeated", r.folder(u), why)
+		if err := os.RemoveAll(r.dir.Join(r.folder(u))); err != nil {
+			return err
+		}
+	}
+}
+
+// performOnce carries out one unit and leaves its folder complete or, unless
+// the stage keeps what was begun, absent.
+func (r *runner) performOnce(ctx context.Context, u unit) (err error) {
 	setup, err := r.exp.Cells[u.cell].Setup(u.policy, u.replicate, r.version)
 	if err != nil {
 		return err
@@ -369,14 +393,14 @@ func (r *runner) header(setup *experiment.Setup, u unit) eventlog.Header {
 // summarize builds the summary of what is done.
 func (r *runner) summarize(interrupted string) *summary.Summary {
 	in := summary.Input{Name: r.exp.Name, Question: r.exp.Question, RunID: r.runID, Baseline: r.exp.Baseline,
-		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds, Unranked: r.unranked}
+		Varied: r.exp.Varied, Deterministic: r.exp.Deterministic() && !r.stage.varies(), Replicates: r.exp.Replicates, Interrupted: interrupted, Thresholds: r.exp.Thresholds, Unranked: r.unranked}
 	in.Notes = append(in.Notes, r.notes...)
 	if r.exp.Quick {
 		in.Notes = append(in.Notes, "quick: not for citing")
 	}
 	for c, cell := range r.exp.Cells {
 		ci := summary.CellInput{ID: cell.ID, Workload: cell.Workload, Set: map[string]string{}, Bounds: r.bounds[c],
-			Replicates: cell.Replicates, Deterministic: cell.Deterministic()}
+			Replicates: cell.Replicates, Deterministic: cell.Deterministic() && !r.stage.varies()}
 		for _, s := range cell.Set {
 			ci.Set[s.Path] = s.Value
 		}

@@ -19,6 +19,9 @@ type Options struct {
 	Seed *uint64
 	// Replicates, if positive, replaces that of the file.
 	Replicates int
+	// Repeats wants the replicates also where nothing is random: on hardware
+	// durations vary whatever the file says.
+	Repeats bool
 	// Quick takes a twentieth of durations and items and 3 replicates.
 	Quick bool
 	// Search names folders in which input files are looked for that are not

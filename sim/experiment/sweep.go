@@ -144,7 +144,7 @@ func (d *decoder) cells(e *Experiment, root *node, plan []point, set *policies.S
 		}
 		c := d.cell(tree, set, swept(p.set))
 		c.Set = p.set
-		if c.Replicates = 1; c.random {
+		if c.Replicates = 1; c.random || opts.Repeats {
 			c.Replicates = asked
 		}
 		e.Cells = append(e.Cells, c)

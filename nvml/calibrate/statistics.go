@@ -91,7 +91,11 @@ func (e Errors) Worst() float64 {
 func (e Errors) String() string {
 	var parts []string
 	for i, v := range e.each() {
-		parts = append(parts, fmt.Sprintf("%s %+.2f %%", statisticNames[i], v*100))
+		hundredths := math.Round(v * 1e4)
+		if hundredths == 0 {
+			hundredths = 0 // not -0
+		}
+		parts = append(parts, fmt.Sprintf("%s %+.2f %%", statisticNames[i], hundredths/100))
 	}
 	return strings.Join(parts, ", ")
 }

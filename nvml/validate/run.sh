@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# The ten-minute validation of hardware mode on a machine with one NVIDIA card:
+#
+#     nvml/validate/run.sh OUT
+#
+# It works offline and needs only the binaries in build/ (README, "On your own
+# GPU") and, for the stages with real models, a Python with torch and
+# transformers; what is absent is skipped and said so. No setting of the card is
+# changed. OUT gets a handful of files: stages.jsonl (what ran, and how it
+# ended), doctor.json, profile.yaml, fidelity.json, energy.yaml, selftest.json,
+# runs.tgz (the run directories), log.txt.
+#
+# For a rehearsal: VRAMSIM and VRAMSIM_GPU name other binaries, VRAMSIM_WORKER
+# another worker's command, VRAMSIM_SCALE divides the caps of the stages.
+set -u
+if [ $# -ne 1 ]; then
+	echo "usage: nvml/validate/run.sh OUT" >&2
+	exit 2
+fi
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+portable=${VRAMSIM:-$root/build/vramsim}
+gpu=${VRAMSIM_GPU:-$root/build/vramsim-gpu}
+scale=${VRAMSIM_SCALE:-1}
+[ -x "$gpu" ] || gpu=$portable # it then says which build is missing
+if [ ! -x "$gpu" ]; then
+	echo "there is no $gpu: see README, \"On your own GPU\"" >&2
+	exit 2
+fi
+mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
+if [ -n "$(ls -A "$out")" ]; then
+	echo "$out is not empty" >&2
+	exit 2
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 2
+mkdir weights runs
+
+# note STAGE STATUS EXIT SECONDS CAP adds a line to stages.jsonl at once.
+note() {
+	printf '{"stage":"%s","status":"%s","exit":%d,"seconds":%d,"cap_seconds":%d}\n' "$@" >>"$out/stages.jsonl"
+	printf '%-10s %s (exit %d, %d s)\n' "$1" "$2" "$3" "$4"
+}
+
+# stage NAME CAP COMMAND... runs a command, at most CAP seconds: then Ctrl-C,
+# and ten seconds later the end. What it has left until then stays.
+stage() {
+	local name=$1 cap=$(($2 / scale)) began=$SECONDS status=ok code
+	shift 2
+	printf '\n== %s: %s\n' "$name" "$*" >>"$out/log.txt"
+	export -f "$1" 2>/dev/null
+	timeout --signal=INT --kill-after=10 "$cap" bash -c '"$@"' stage "$@" >>"$out/log.txt" 2>&1
+	code=$?
+	case $code in
+	0) ;;
+	124 | 130 | 137) status=partial ;;
+	3) status=missed ;; # a target of fidelity
+	5) status=invalid ;;
+	6) status=skipped ;;
+	*) status=failed ;;
+	esac
+	note "$name" "$status" "$code" $((SECONDS - began)) "$cap"
+	return "$code"
+}
+
+doctor() { "$gpu" gpu doctor --json --executor cuda >"$out/doctor.json"; }
+
+link() { "$gpu" calibrate --executor cuda --weights weights --stages link -o link.yaml "$here/cuda-steady.yaml"; }
+
+# prepare writes the traces that every run replays and the weights of the models.
+prepare() {
+	local name
+	for name in cuda-steady cuda-bursts torch-steady torch-bursts; do
+		"$gpu" gen "$here/$name.yaml" -o "$name.jsonl" || return
+	done
+	[ -z "$worker" ] || "$gpu" gpu run "$here/torch-steady.yaml" --executor worker --worker "$worker" --weights weights \
+		--set "workload={trace: {file: $scratch/torch-steady.jsonl, limit: 1}}" --policy seed --replicates 1 -o prepared
+}
+
+# models measures the real models or, without any, the synthetic ones.
+models() {
+	if [ -n "$worker" ]; then
+		"$gpu" calibrate --executor worker --worker "$worker" --weights weights --stages models -o "$out/profile.yaml" "$here/torch-steady.yaml"
+	else
+		"$gpu" calibrate --executor cuda --weights weights --stages models -o "$out/profile.yaml" "$here/cuda-steady.yaml"
+	fi
+}
+
+# both NAME... runs a steady and a bursty experiment and compares each with its
+# simulation.
+both() {
+	local kind=$1 name dir worst=0
+	shift
+	for name in "$kind-steady" "$kind-bursts"; do
+		"$gpu" gpu run "$here/$name.yaml" "$@" --set "workload={trace: $scratch/$name.jsonl}" -o runs || worst=$?
+		dir=runs/$name/latest
+		[ -e "$dir/manifest.json" ] || continue
+		"$gpu" fidelity "$dir/simulation" "$dir" --format json >"$name.fidelity.json" || worst=$?
+	done
+	return "$worst"
+}
+
+synthetic() { both cuda --executor cuda --work spin --weights weights; }
+
+real() { both torch --executor worker --worker "$worker" --weights weights --set "hardware.profile=$out/profile.yaml"; }
+
+energy() { "$gpu" calibrate --executor cuda --weights weights --stages energy -o "$out/energy.yaml" "$here/cuda-steady.yaml"; }
+
+selftest() { "$gpu" gpu doctor --json --selftest --executor cuda >"$out/selftest.json"; }
+
+# collect packs what was found.
+collect() {
+	local file sep=
+	{
+		printf '['
+		for file in *.fidelity.json; do
+			[ -s "$file" ] || continue
+			printf '%s\n' "$sep"
+			cat "$file"
+			sep=,
+		done
+		printf ']\n'
+	} >"$out/fidelity.json"
+	[ ! -s link.yaml ] || cp link.yaml "$out/link.yaml"
+	tar -czf "$out/runs.tgz" runs
+}
+
+# The worker: the reference one if its libraries are there.
+worker=${VRAMSIM_WORKER:-}
+if [ -z "$worker" ]; then
+	cp "$root/nvml/worker/torch/worker.py" . 2>/dev/null
+	if python3 -c 'import torch, transformers, sys; sys.exit(not torch.cuda.is_available())' 2>>"$out/log.txt"; then
+		worker="python3 $scratch/worker.py"
+	fi
+fi
+export gpu here out scratch worker
+export -f both
+
+{
+	"$gpu" version
+	uname -srm
+	date -u +%Y-%m-%dT%H:%M:%SZ
+	python3 -c 'import torch, transformers; print("torch", torch.__version__, "transformers", transformers.__version__)' 2>&1 | tail -1
+} >>"$out/log.txt" 2>&1
+
+if ! stage doctor 20 doctor; then
+	echo "the doctor refuses this machine; the other stages are left out" | tee -a "$out/log.txt"
+	for name in link prepare models cuda torch energy selftest; do
+		note "$name" skipped 6 0 0
+	done
+	collect
+	exit 6
+fi
+stage link 45 link
+stage prepare 60 prepare
+stage models 120 models
+stage cuda 60 synthetic
+if [ -n "$worker" ]; then
+	stage torch 170 real
+else
+	note torch skipped 6 0 170
+fi
+stage energy 60 energy
+stage selftest 10 selftest
+collect
+! grep -q '"status":"failed"' "$out/stages.jsonl"

@@ -61,13 +61,13 @@ func Build(t testing.TB, source, library string, without ...string) (dir string)
 		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	file, symbols := filepath.Join(dir, source), filepath.Join(dir, "symbols.map")
-	write(t, file, string(text))
-	write(t, symbols, versionScript(without))
+	write(t, filepath.Join(dir, source), string(text))
+	write(t, filepath.Join(dir, "symbols.map"), versionScript(without))
 	ctx, cancel := context.WithTimeout(t.Context(), childLimit)
 	defer cancel()
 	c := exec.CommandContext(ctx, gcc, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-fPIC", "-shared", "-pthread",
-		"-Wl,--version-script="+symbols, "-Wl,-soname,"+library, "-o", filepath.Join(dir, library), file)
+		"-Wl,--version-script=symbols.map", "-Wl,-soname,"+library, "-o", library, source)
+	c.Dir = dir // whose name may have commas, which -Wl takes for its own
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", source, err, out)
 	}

@@ -61,6 +61,17 @@ var (
 	ErrLost = errors.New("the device is lost")
 )
 
+// UnavailableError says why NVML cannot be had; it wraps ErrUnavailable.
+type UnavailableError struct {
+	Why    string // in plain words
+	Advice string // what to do about it
+}
+
+func (e *UnavailableError) Error() string { return ErrUnavailable.Error() + ": " + e.Why }
+
+// Unwrap returns ErrUnavailable.
+func (e *UnavailableError) Unwrap() error { return ErrUnavailable }
+
 // DeviceInfo is what does not change while a driver is loaded.
 type DeviceInfo struct {
 	Index   int             `json:"index"` // in NVML's order

@@ -293,8 +293,6 @@ func (d *device) ended(ctx context.Context) error {
 	}
 }
 
-func errClosed() error { return fmt.Errorf("%w: it has been closed", nvml.ErrUnavailable) }
-
 // lostOr is the fault that an error is, or the error.
 func lostOr(err error) (nvml.Fault, error) {
 	if errors.Is(err, nvml.ErrLost) {

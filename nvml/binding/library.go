@@ -92,11 +92,11 @@ func load() (*library, error) {
 func loadable() error {
 	file := dl.New(soname, dl.RTLD_LAZY|dl.RTLD_LOCAL)
 	if err := file.Open(); err != nil {
-		return fmt.Errorf("%w: no NVIDIA driver: %s cannot be opened (%v)", nvml.ErrUnavailable, soname, err)
+		return &nvml.UnavailableError{Why: fmt.Sprintf("no NVIDIA driver: %v", err), Advice: installAdvice}
 	}
 	defer file.Close()
 	if file.Lookup("nvmlInit_v2") != nil && file.Lookup("nvmlInit") != nil || file.Lookup("nvmlShutdown") != nil {
-		return fmt.Errorf("%w: %s has no nvmlInit or nvmlShutdown, it is not NVIDIA's", nvml.ErrUnavailable, soname)
+		return &nvml.UnavailableError{Why: soname + " has no nvmlInit or nvmlShutdown: it is not NVIDIA's", Advice: "take what comes before the driver's library out of LD_LIBRARY_PATH"}
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func ask[T any](l *library, name string, call func() (T, gonvml.Return)) (T, err
 	var none T
 	switch {
 	case !l.open:
-		return none, fmt.Errorf("%w: it has been closed", nvml.ErrUnavailable)
+		return none, errClosed()
 	case !l.present[name]:
 		return none, lacks(name)
 	}
@@ -145,6 +145,8 @@ func (l *library) has(names ...string) error {
 	}
 	return nil
 }
+
+func errClosed() error { return fmt.Errorf("%w: it has been closed", nvml.ErrUnavailable) }
 
 // Codes of NVML that are told apart.
 const (
@@ -188,20 +190,26 @@ func failure(name string, code int) error {
 	return fmt.Errorf("nvml%s: error %d", name, code)
 }
 
-// initFailure says why Init failed, in words that say what to do.
+// What to do about a driver that is not there, or not for this process.
+const (
+	installAdvice = "nvidia-smi has to work where this runs: install NVIDIA's driver, or pass it into the container (docker run --gpus all)"
+	passAdvice    = "nvidia-smi -L has to list devices where this runs; pass them into the container (docker run --gpus all)"
+)
+
+// initFailure says why Init failed, and what to do about it.
 func initFailure(code int) error {
-	why := fmt.Sprintf("nvmlInit failed with error %d", code)
+	e := &nvml.UnavailableError{Why: fmt.Sprintf("nvmlInit failed with error %d", code), Advice: installAdvice}
 	switch code {
 	case codeDriverNotLoaded:
-		why = "the NVIDIA kernel driver is not loaded"
+		e.Why, e.Advice = "the NVIDIA kernel driver is not loaded", "load it (modprobe nvidia); after an update of the kernel the driver may have to be installed anew"
 	case codeNoLibrary:
-		why = soname + " cannot be opened"
+		e.Why = soname + " cannot be opened"
 	case codePermission:
-		why = "no permission to use the NVIDIA driver"
+		e.Why, e.Advice = "no permission to use the NVIDIA driver", "this user needs to read and write /dev/nvidiactl and /dev/nvidia0, /dev/nvidia1, ..."
 	case codeBlocked:
-		why = "the operating system keeps the NVIDIA devices from this process"
+		e.Why, e.Advice = "the operating system keeps the NVIDIA devices from this process", passAdvice
 	case codeMismatch:
-		why = "driver and library are of different versions; a reboot after an update of the driver helps"
+		e.Why, e.Advice = "driver and library are of different versions", "restart the machine: the driver was updated while it was loaded"
 	}
-	return fmt.Errorf("%w: %s", nvml.ErrUnavailable, why)
+	return e
 }

@@ -66,7 +66,7 @@ func (p *probe) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lib == nil {
-		p.err = fmt.Errorf("%w: it has been closed", nvml.ErrUnavailable)
+		p.err = errClosed()
 		return nil
 	}
 	return p.lib.close()
@@ -83,7 +83,7 @@ func (p *probe) devices() ([]*device, error) {
 		return nil, unavailable(err)
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("%w: the driver has no device for this process", nvml.ErrUnavailable)
+		return nil, &nvml.UnavailableError{Why: "the driver has no device for this process", Advice: passAdvice}
 	}
 	var found []*device
 	var failed []error

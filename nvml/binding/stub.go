@@ -2,11 +2,7 @@
 
 package binding
 
-import (
-	"fmt"
-
-	"github.com/vramsim/vramsim/nvml"
-)
+import "github.com/vramsim/vramsim/nvml"
 
 // New returns a Probe that has nothing to look with: its errors wrap
 // nvml.ErrUnavailable and say how to build one that has.
@@ -18,8 +14,8 @@ const Linked = false
 type probe struct{}
 
 func (probe) err() error {
-	return fmt.Errorf("%w: this build has no NVML in it; on Linux with a C compiler it is made by: %s", nvml.ErrUnavailable,
-		"go build -tags nvml -ldflags='-extldflags=-Wl,-z,lazy' ./cmd/vramsim")
+	return &nvml.UnavailableError{Why: "this build has no NVML in it",
+		Advice: "build it with NVML, on Linux with a C compiler: go build -tags nvml -ldflags='-extldflags=-Wl,-z,lazy' ./cmd/vramsim"}
 }
 
 func (p probe) List() ([]nvml.DeviceInfo, error)    { return nil, p.err() }

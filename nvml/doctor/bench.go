@@ -135,6 +135,21 @@ func RigOf(executor NewExecutor, pid int) Rig {
 	}
 }
 
+// Occupy loads a model of 256 MiB, calls during and gives everything back: what
+// the other process of a self-test does.
+func Occupy(ctx context.Context, executor NewExecutor, device nvml.DeviceInfo, during func() error) error {
+	exec, err := executor(device)
+	if err != nil {
+		return err
+	}
+	return run(ctx, exec, device, func(ctx context.Context, b *bench) error {
+		if err := b.do(ctx, scheduler.OpLoad, modelSmall); err != nil {
+			return err
+		}
+		return during()
+	})
+}
+
 // copy loads a model again and again while during runs, from before it begins.
 func (b *bench) copy(ctx context.Context, during func()) error {
 	if err := b.do(ctx, scheduler.OpLoad, modelSmall); err != nil {

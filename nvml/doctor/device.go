@@ -98,7 +98,7 @@ func (e *examination) sample(tel nvml.Telemetry, d *Device) {
 		return
 	}
 	d.Sample = s
-	text := fmt.Sprintf("%s, SM %s, %s", unless(s.PowerMilliwatts, "%d mW"), unless(s.SMClockMHz, "%d MHz"), unless(s.TemperatureC, "%d °C"))
+	text := fmt.Sprintf("%s, SM %s, %s", watts(s.PowerMilliwatts), unless(s.SMClockMHz, "%d MHz"), unless(s.TemperatureC, "%d °C"))
 	if held := s.Reasons & nvml.Throttling; held != 0 {
 		e.warn("state", "let the device cool down or raise its power limit; a run marks the time and is INVALID beyond the limits of its manifest", "%s; slowed down by %s", text, held)
 		return
@@ -106,8 +106,15 @@ func (e *examination) sample(tel nvml.Telemetry, d *Device) {
 	e.ok("state", "%s, not slowed down", text)
 }
 
+func watts(milliwatts int64) string {
+	if milliwatts == nvml.Unknown {
+		return "power not told"
+	}
+	return fmt.Sprintf("%.1f W", float64(milliwatts)/1e3)
+}
+
 // unless formats v, unless it is Unknown.
-func unless[T int | int64](v T, format string) string {
+func unless(v int, format string) string {
 	if v == nvml.Unknown {
 		return "not told"
 	}
@@ -144,16 +151,26 @@ func (e *examination) capabilities(c nvml.Caps) {
 		}
 		var parts []string
 		if x.call.Cost > 0 {
-			parts = append(parts, fmt.Sprintf("takes %v", x.call.Cost))
+			parts = append(parts, fmt.Sprintf("takes %v", rounded(x.call.Cost)))
 		}
 		if x.call.Period > 0 {
-			parts = append(parts, fmt.Sprintf("changes every %v", x.call.Period))
+			parts = append(parts, fmt.Sprintf("changes every %v", rounded(x.call.Period)))
 		}
 		if len(parts) == 0 {
 			parts = append(parts, "there")
 		}
 		e.ok(x.name, "%s", strings.Join(parts, ", "))
 	}
+}
+
+// rounded keeps about three figures: the exact ones are in JSON.
+func rounded(d time.Duration) time.Duration {
+	for _, unit := range []time.Duration{time.Millisecond, time.Microsecond} {
+		if d >= unit {
+			return d.Round(unit / 100)
+		}
+	}
+	return d
 }
 
 // link compares the link with what it could be. An idle device slows it down:

@@ -22,7 +22,7 @@
 //	   "link_under_load": null,      // or {"generation": 4, "width": 16}
 //	   "context_bytes": -1}],        // memory of an empty context; -1: not measured
 //	 "selftest": [
-//	  {"step": "oom", "level": "ok", "cause": "", "found": "…", "advice": "", "took_ns": 1}]}
+//	  {"step": "oom", "device": "", "level": "ok", "cause": "", "found": "…", "advice": "", "took_ns": 1}]}
 //
 // Keys are only ever added.
 package doctor

@@ -121,7 +121,7 @@ func (e *examination) absent(check string, err error, advice string) {
 func (e *examination) cards(ctx context.Context) {
 	infos, err := e.Probe.List()
 	if err != nil {
-		e.absent("driver", err, "nvidia-smi has to work where this runs: install NVIDIA's driver; in a container pass the devices on, like docker run --gpus all")
+		e.absent("driver", err, troubleAdvice(err))
 		return
 	}
 	plural := ""
@@ -191,6 +191,9 @@ func (e *examination) card(ctx context.Context, info nvml.DeviceInfo) {
 
 // troubleAdvice is what to do about a device that does not answer a call.
 func troubleAdvice(err error) string {
+	if why, ok := errors.AsType[*nvml.UnavailableError](err); ok {
+		return why.Advice
+	}
 	if errors.Is(err, nvml.ErrLost) {
 		return "the device has to be reset or the machine restarted; the kernel's log (dmesg) names the Xid"
 	}

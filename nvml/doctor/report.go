@@ -61,9 +61,10 @@ type Device struct {
 	ContextBytes  scheduler.Bytes `json:"context_bytes"`
 }
 
-// Step is one step of the self-test. Device stays empty.
+// Step is one step of the self-test.
 type Step struct {
 	Name   string        `json:"step"`
+	Device string        `json:"device"` // UUID
 	Level  Level         `json:"level"`
 	Cause  Cause         `json:"cause"`
 	Found  string        `json:"found"`

@@ -16,9 +16,10 @@ type SelfTest struct {
 	Device    nvml.DeviceInfo
 	Telemetry nvml.Telemetry
 	Executor  NewExecutor
-	// Hold starts another process that takes that much of the device's memory.
-	// nil: the steps that need one are left out, and say so.
-	Hold func(context.Context, scheduler.Bytes) (Holder, error)
+	// Hold starts another process that calls Occupy on the device, and returns
+	// when that calls during. nil: the steps that need one are left out, and say
+	// so.
+	Hold func(context.Context, nvml.DeviceInfo) (Holder, error)
 }
 
 // Holder is another process that holds memory of a device.
@@ -49,6 +50,10 @@ var errBusy = errors.New("others use the device")
 
 // Add makes the steps and counts them in the report.
 func (s *SelfTest) Add(ctx context.Context, r *Report) {
+	if s.Executor == nil {
+		r.NoSelfTest("this build has no executor that uses a card", "build it with NVML and CUDA, as the README's part on GPUs says")
+		return
+	}
 	for _, step := range []struct {
 		name, advice string
 		do           func(context.Context) (string, error)
@@ -59,8 +64,16 @@ func (s *SelfTest) Add(ctx context.Context, r *Report) {
 		{"foreign child", "memory of other processes must be seen: runs on this device cannot tell whether they were alone", s.foreignChild},
 		{"kill -9", "the driver must free what a killed process held: look for processes that are left (nvidia-smi)", s.kill},
 	} {
-		r.SelfTest = append(r.SelfTest, made(ctx, step.name, step.advice, step.do))
+		done := made(ctx, step.name, step.advice, step.do)
+		done.Device = s.Device.UUID
+		r.SelfTest = append(r.SelfTest, done)
 	}
+	r.conclude()
+}
+
+// NoSelfTest counts in the report that there is nothing to test, and why.
+func (r *Report) NoSelfTest(why, advice string) {
+	r.SelfTest = append(r.SelfTest, Step{Name: "needs", Level: Fail, Cause: Missing, Found: why, Advice: advice})
 	r.conclude()
 }
 
@@ -206,7 +219,7 @@ func (s *SelfTest) held(ctx context.Context) (h Holder, before scheduler.Bytes, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if h, err = s.Hold(ctx, testWeights); err != nil {
+	if h, err = s.Hold(ctx, s.Device); err != nil {
 		return nil, 0, err
 	}
 	if used, ok := s.until(ctx, func(used scheduler.Bytes) bool { return used >= m.Used+testWeights-Tolerance }); !ok {

@@ -125,7 +125,8 @@ func selfTest(t *testing.T, faults ...string) (r *doctor.Report) {
 		card := nvmltest.NewCard(nvmltest.Healthy(0))
 		test := doctor.SelfTest{Device: card.Info(), Telemetry: card, Executor: func(nvml.DeviceInfo) (scheduler.Executor, error) { return newDevice(card, planted), nil }}
 		if !planted["no holder"] {
-			test.Hold = func(_ context.Context, b scheduler.Bytes) (doctor.Holder, error) {
+			test.Hold = func(context.Context, nvml.DeviceInfo) (doctor.Holder, error) {
+				b := 256 * scheduler.MiB
 				if planted["hides"] {
 					b = 0
 				}
@@ -178,7 +179,7 @@ func TestSelfTest(t *testing.T) {
 					}
 					failed = append(failed, s.Name)
 				}
-				if s.Level != doctor.OK && s.Advice == "" || s.Found == "" {
+				if s.Level != doctor.OK && s.Advice == "" || s.Found == "" || s.Device == "" {
 					t.Errorf("%+v", s)
 				}
 			}
@@ -199,6 +200,32 @@ func TestSelfTestFigures(t *testing.T) {
 	}
 	if s := selfTest(t, "container").SelfTest[3]; !strings.Contains(s.Found, "not listed") {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestOccupy: memory is held while the other process is to hold it, no longer.
+func TestOccupy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		card, stop := nvmltest.NewCard(nvmltest.Healthy(0)), errors.New("stop")
+		executor := func(nvml.DeviceInfo) (scheduler.Executor, error) { return newDevice(card, nil), nil }
+		err := doctor.Occupy(t.Context(), executor, card.Info(), func() error {
+			if m, err := card.Memory(); err != nil || m.Used != (100+300+256)*scheduler.MiB {
+				t.Errorf("%+v, %v", m, err)
+			}
+			return stop
+		})
+		if m, _ := card.Memory(); !errors.Is(err, stop) || m != nvmltest.Healthy(0).Memory {
+			t.Errorf("%v, %+v", err, m)
+		}
+	})
+}
+
+// TestNoSelfTest: without an executor there is nothing to test.
+func TestNoSelfTest(t *testing.T) {
+	r := &doctor.Report{}
+	(&doctor.SelfTest{}).Add(t.Context(), r)
+	if r.Status != doctor.StatusMissing || len(r.SelfTest) != 1 || r.SelfTest[0].Advice == "" {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -284,9 +284,10 @@ func NewProbe(cards ...*Card) *Probe {
 	return &Probe{cards: cards}
 }
 
-// Unavailable returns a probe whose calls fail with nvml.ErrUnavailable.
+// Unavailable returns a probe whose calls fail with an
+// *nvml.UnavailableError.
 func Unavailable(why string) *Probe {
-	return &Probe{err: fmt.Errorf("%w: %s", nvml.ErrUnavailable, why)}
+	return &Probe{err: &nvml.UnavailableError{Why: why, Advice: "use another script"}}
 }
 
 // List implements nvml.Probe.

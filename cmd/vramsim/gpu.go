@@ -9,6 +9,6 @@ func newGPU(a *app) *cobra.Command {
 		Args:  exactly(0, "a command: doctor or run"),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newGPURun(a))
+	cmd.AddCommand(newGPUDoctor(a), newGPURun(a), newGPUHold(a))
 	return cmd
 }

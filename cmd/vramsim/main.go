@@ -15,6 +15,7 @@
 //	vramsim check FILE...       validate without running
 //	vramsim replay RUN          --verify: both replays and every invariant; --policy --at: what if
 //	vramsim export RUN          Perfetto, CSV, JSON Lines or Go benchmark format
+//	vramsim gpu doctor          examine card, driver and machine, and say what to do
 //	vramsim init [DIR]          write the experiment templates
 //	vramsim list WHAT           policies, workloads, metrics, charts, formats or templates
 //	vramsim schema              JSON Schema of the experiment file

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/vramsim/vramsim/nvml/binding"
+	"github.com/vramsim/vramsim/nvml/doctor"
+	"github.com/vramsim/vramsim/nvml/nvmltest"
+)
+
+// ran is a command that has run in a process of its own.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+func process(t *testing.T, env []string, args ...string) ran {
+	t.Helper()
+	c := child(t, env, args...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	if err != nil {
+		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
+			t.Fatal(err)
+		}
+	}
+	return ran{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// TestDoctorWithoutNVML: a default build says which build is missing where a
+// card is needed, and is content where none is.
+func TestDoctorWithoutNVML(t *testing.T) {
+	if binding.Linked {
+		t.Skip("this build has NVML in it")
+	}
+	for executor, want := range map[string]int{"cuda": 6, "worker": 0, "http": 0, "sleep": 0} {
+		code, out, errs := vramsim(t, "gpu", "doctor", "--executor", executor, "--folder", t.TempDir())
+		if code != want || !strings.Contains(out, "this build has no NVML in it") {
+			t.Errorf("%s: exit %d\n%s%s", executor, code, out, errs)
+		}
+		if hint := "hint: build it with NVML, on Linux with a C compiler: go build -tags nvml -ldflags='-extldflags=-Wl,-z,lazy' ./cmd/vramsim\n"; want == 6 &&
+			!strings.HasSuffix(errs, hint) {
+			t.Errorf("%s", errs)
+		}
+	}
+	if code, _, errs := vramsim(t, "gpu", "doctor", "--executor", "cudda"); code != 2 || !strings.Contains(errs, "did you mean cuda?") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if code, _, errs := vramsim(t, "gpu", "doctor", "--executor", "sleep", "--selftest"); code != 6 || !strings.Contains(errs, "there is no card to test") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+// TestDoctorOnFakes: what the command says of each kind of machine, with the
+// driver's library replaced by a fake one.
+func TestDoctorOnFakes(t *testing.T) {
+	if !binding.Linked {
+		t.Skip("this build has no NVML in it: go test -tags nvml")
+	}
+	const library = "libnvidia-ml.so.1"
+	for _, c := range []struct {
+		name    string
+		without []string
+		env     []string
+		args    []string
+		code    int
+		out     string // on standard output
+		errs    string // on standard error
+	}{
+		{name: "healthy", out: "Fake GPU 0, compute capability 9.0, 24GiB"},
+		{name: "no driver", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, code: 6, errs: "no NVIDIA driver"},
+		{name: "no driver, worker", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, args: []string{"--executor", "worker"}, out: "no NVIDIA driver"},
+		{name: "driver not loaded", env: []string{"FAKE_NVML_INIT=9"}, code: 6, errs: "hint: load it (modprobe nvidia)"},
+		{name: "no device", env: []string{"FAKE_NVML_DEVICES=0"}, code: 6, errs: "has no device for this process"},
+		{name: "another device", args: []string{"--gpu", "GPU-x"}, code: 6, errs: "no such device: GPU-x"},
+		{name: "old driver", without: []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlErrorString"},
+			out: "- call energy: a newer driver may have it; without, there are no figures of energy"},
+		{name: "nothing but a name", without: []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetComputeRunningProcesses_v3",
+			"nvmlEventSetWait_v2", "nvmlDeviceGetClockInfo", "nvmlDeviceGetTemperature"}, code: 6, errs: "the driver has no nvmlDeviceGetMemoryInfo"},
+		{name: "foreign process", env: []string{"FAKE_NVML_PROCESSES=31337:1073741824"}, code: 5, out: "used by 31337 (1024 MiB)", errs: "hint: wait for them"},
+		{name: "shared", env: []string{"FAKE_NVML_PROCESSES=31337:unknown"}, args: []string{"--shared"}, out: "used by 31337 (bytes not told)"},
+		{name: "own process", env: []string{"FAKE_NVML_PROCESSES=self:1073741824"}, out: "nobody else"},
+		{name: "MIG", env: []string{"FAKE_NVML_MIG=1"}, code: 5, errs: "cut into instances (MIG)"},
+		{name: "lost", env: []string{"FAKE_NVML_LOST=0"}, code: 6, errs: "the device is lost"},
+		{name: "throttled", env: []string{"FAKE_NVML_REASONS=0:0x40"}, out: "slowed down by hardware thermal slowdown"},
+		{name: "busy, but no card is needed", env: []string{"FAKE_NVML_PROCESSES=31337:1"}, args: []string{"--executor", "http"}, out: "used by 31337"},
+		{name: "self-test that must fail", args: []string{"--executor", "sleep", "--selftest"}, code: 6, out: "a running batch ends", errs: "self-test kill -9: 1024 MiB used before another process took 256 MiB"},
+		{name: "self-test left out", env: []string{"FAKE_NVML_MIG=1"}, args: []string{"--selftest"}, code: 5, errs: "the self-test is left out"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			env := append([]string{nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", library, c.without...))}, c.env...)
+			r := process(t, env, append([]string{"gpu", "doctor", "--folder", t.TempDir()}, c.args...)...)
+			if r.code != c.code || !strings.Contains(r.stdout, c.out) || !strings.Contains(r.stderr, c.errs) {
+				t.Errorf("exit %d, want %d with %q and %q\n%s%s", r.code, c.code, c.out, c.errs, r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+// TestDoctorJSON: everything, in the documented form, alone on standard output.
+func TestDoctorJSON(t *testing.T) {
+	env, devices := []string{"NO_COLOR=1"}, 0
+	if binding.Linked {
+		env, devices = append(env, nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1")), "FAKE_NVML_DEVICES=2"), 2
+	}
+	r := process(t, env, "gpu", "doctor", "--json", "--executor", "worker", "--folder", t.TempDir())
+	var report doctor.Report
+	d := json.NewDecoder(strings.NewReader(r.stdout))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&report); err != nil || d.More() {
+		t.Fatalf("%v\n%s", err, r.stdout)
+	}
+	if r.code != 0 || report.Schema != doctor.Schema || len(report.Devices) != devices || report.Needs.Card != doctor.AnyCard || len(report.Findings) < 2 {
+		t.Errorf("exit %d, %+v", r.code, report)
+	}
+	if binding.Linked && report.Devices[1].Capabilities.Energy.Period == 0 {
+		t.Errorf("%+v", report.Devices[1])
+	}
+}
+
+// TestSimulationNeedsNoDriver: run is the same in each build, with no driver at
+// all and with one that lacks everything.
+func TestSimulationNeedsNoDriver(t *testing.T) {
+	dir := template(t)
+	env := [][]string{{"LD_LIBRARY_PATH=/nonexistent"}}
+	if _, err := exec.LookPath("gcc"); err == nil && binding.Linked {
+		env = append(env, []string{nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1", "nvmlInit_v2", "nvmlInit", "nvmlShutdown"))})
+	}
+	if !binding.Linked && os.Getenv("LD_BIND_NOW") == "" {
+		env = append(env, []string{"LD_BIND_NOW=1"})
+	}
+	for _, e := range env {
+		r := process(t, e, "run", dir+"/"+small, "--quick", "-q", "-o", t.TempDir(), "--policy", "seed", "--set", "output.charts=[]", "--set", "output.report=[]")
+		if r.code != 0 {
+			t.Errorf("%q: exit %d: %s", e, r.code, r.stderr)
+		}
+	}
+}

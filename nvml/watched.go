@@ -46,6 +46,14 @@ func (d *watched) begin() error {
 	if info.MIG {
 		return fmt.Errorf("%s is cut into MIG instances, which are not supported", info.Name)
 	}
+	return d.readBaseline()
+}
+
+// readBaseline reads what the device has in use and has used so far.
+func (d *watched) readBaseline() error {
+	if d.telemetry == nil {
+		return nil
+	}
 	m, err := d.telemetry.Memory()
 	if err != nil {
 		return fmt.Errorf("its memory cannot be read: %w", err)

@@ -23,6 +23,9 @@ type Config struct {
 	// Pids returns the processes that are the run's own, beside this one; nil
 	// means none.
 	Pids func() []int
+	// Kept says that the executors stay open after the run: what their opening
+	// takes belongs to the baseline then.
+	Kept bool
 	// Shared says that others may use the devices: that their memory moves does
 	// not make the run invalid.
 	Shared bool
@@ -132,10 +135,27 @@ func Open(ctx context.Context, cfg Config) (*World, error) {
 		return nil, err
 	}
 	w.Inbox = inbox
+	if cfg.Kept {
+		if err := w.readBaselines(); err != nil {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), scheduler.DefaultStopTimeout)
+			defer cancel()
+			w.stop()
+			return nil, errors.Join(err, inbox.Close(closing))
+		}
+	}
 	for _, d := range w.devices {
 		d.watch(w.watching)
 	}
 	return w, nil
+}
+
+func (w *World) readBaselines() error {
+	for d := range w.devices {
+		if err := w.devices[d].readBaseline(); err != nil {
+			return fmt.Errorf("device %d: %w", d, err)
+		}
+	}
+	return nil
 }
 
 // Next returns the next facts. Once the loss of a device for good has been

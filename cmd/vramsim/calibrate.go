@@ -20,7 +20,7 @@ import (
 
 // calibrateFlags are those of the verb.
 type calibrateFlags struct {
-	out, as, models, fit, hostTier string
+	out, as, models, fit string
 	from                           []string
 	maxBytes                       int64
 	family                         calibrate.Family
@@ -54,9 +54,8 @@ run and evicted in a random order until the medians are known to 3 %.`,
 	flags.StringVar(&in.as, "as", "", "`format` of recorded load times")
 	flags.StringVar(&in.models, "models", "", "CSV `file` of the models: name, and if need be recorded (their name in the records) and memory")
 	flags.StringVar(&in.fit, "fit", "empirical", "`family` of load times: empirical, lognormal, mixture:2")
-	flags.StringVar(&in.hostTier, "host-tier", "pagecache", "what the host tier was: `pagecache` or pinned")
 	flags.Int64Var(&in.maxBytes, "max-bytes", 0, "most `bytes` that a compressed file may expand to (default 16 GiB)")
-	in.card.add(flags)
+	in.card.add(cmd)
 	return cmd
 }
 
@@ -105,8 +104,8 @@ func (f *calibrateFlags) validate(cmd *cobra.Command, args []string) (err error)
 		return usagef("--models maps the names of recorded load times: it needs --as")
 	case f.as == "" && cmd.Flags().Changed("max-bytes"):
 		return usagef("--max-bytes is for recorded load times: it needs --as")
-	case f.hostTier != "pagecache" && f.hostTier != "pinned":
-		return unknown("host tier", f.hostTier, []string{"pagecache", "pinned"})
+	case f.card.hostTier != "pagecache" && f.card.hostTier != "pinned":
+		return unknown("host tier", f.card.hostTier, []string{"pagecache", "pinned"})
 	case f.as != "" && cmd.Flags().Changed("host-tier"):
 		return usagef("recorded load times are from disk: leave out --host-tier")
 	case f.maxBytes < 0:

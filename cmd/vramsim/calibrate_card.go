@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/vramsim/vramsim/nvml/profile"
 )
@@ -13,9 +12,9 @@ type cardFlags struct {
 	stages string
 }
 
-func (f *cardFlags) add(flags *pflag.FlagSet) {
-	f.executorFlags.add(flags)
-	flags.StringVar(&f.stages, "stages", "link,models", "`list` of what is measured")
+func (f *cardFlags) add(cmd *cobra.Command) {
+	f.executorFlags.add(cmd)
+	cmd.Flags().StringVar(&f.stages, "stages", "link,models", "`list` of what is measured")
 }
 
 func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (*profile.Profile, []string, error) {

@@ -41,8 +41,8 @@ func (a *app) fromLogs(ctx context.Context, paths []string, in *calibrateFlags) 
 	if len(models) == 0 {
 		return nil, nil, usagef("nothing was loaded or run in %s", strings.Join(paths, ", "))
 	}
-	p := &profile.Profile{Measured: &profile.Measured{Executor: strings.Join(r.executors, ", "), HostTier: in.hostTier, Status: string(r.status),
-		RawSHA256: combinedDigest(r.paths, r.digests)}, Tiers: calibrate.Tiers(models, in.hostTier)}
+	p := &profile.Profile{Measured: &profile.Measured{Executor: strings.Join(r.executors, ", "), HostTier: in.card.hostTier, Status: string(r.status),
+		RawSHA256: combinedDigest(r.paths, r.digests)}, Tiers: calibrate.Tiers(models, in.card.hostTier)}
 	for i := range models {
 		m, all, err := models[i].Model(in.family)
 		if err != nil {

@@ -3,9 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/binding"
+	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
 
@@ -13,7 +17,9 @@ import (
 // whole run. None are there if the executor needs none.
 type cards struct {
 	probe nvml.Probe
-	open  []nvml.Telemetry // by device of the experiment
+	open  []nvml.Telemetry  // by device of the experiment
+	used  []scheduler.Bytes // of each, before anything was begun
+	ours  processes
 }
 
 // openCards opens the telemetry of as many GPUs as the experiment has at most.
@@ -61,6 +67,11 @@ func (c *cards) choose(list []nvml.DeviceInfo, wanted []string, n int) error {
 			return err
 		}
 		c.open = append(c.open, t)
+		m, err := t.Memory()
+		if err != nil {
+			return err
+		}
+		c.used = append(c.used, m.Used)
 	}
 	return nil
 }
@@ -78,6 +89,22 @@ func (c *cards) uuid(device int) string {
 	return c.open[device].Info().UUID
 }
 
+// left says what is in use beyond what was before anything was begun.
+func (c *cards) left() error {
+	var errs []error
+	for i, t := range c.open {
+		m, err := t.Memory()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if more := m.Used - c.used[i]; more > nvml.DefaultResidue {
+			errs = append(errs, &exitError{code: exitInvalid, err: fmt.Errorf("%s has %v more in use than before the run; is a process left?", t.Info().Name, more)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (c *cards) close() error {
 	var errs []error
 	for _, t := range c.open {
@@ -88,4 +115,25 @@ func (c *cards) close() error {
 	}
 	c.open, c.probe = nil, nil
 	return errors.Join(errs...)
+}
+
+// processes are those that carry out commands, beside this one.
+type processes struct {
+	mu   sync.Mutex
+	pids map[int]bool
+}
+
+func (p *processes) add(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pids == nil {
+		p.pids = map[int]bool{}
+	}
+	p.pids[pid] = true
+}
+
+func (p *processes) list() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.pids))
 }

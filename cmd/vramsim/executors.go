@@ -2,34 +2,77 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
-	"github.com/vramsim/vramsim/nvml"
+	"github.com/vramsim/vramsim/nvml/worker"
 	"github.com/vramsim/vramsim/scheduler"
-	"github.com/vramsim/vramsim/sim"
-	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // executorFlags choose what carries out commands, and how.
 type executorFlags struct {
-	name string
-	gpus []string
+	name       string
+	gpus       []string
+	weights    string
+	hostTier   string
+	worker     string
+	workerMode string
+
+	changed func(flag string) bool
+	command []string // of the worker
 }
 
-func (f *executorFlags) add(flags *pflag.FlagSet) {
+func (f *executorFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.changed = flags.Changed
 	flags.StringVar(&f.name, "executor", "cuda", "`name` of what carries out loads and batches: "+strings.Join(executorNames(), ", "))
 	flags.StringArrayVar(&f.gpus, "gpu", nil, "`UUID` of the card for the next GPU of the experiment; the first ones if left out (repeatable)")
+	flags.StringVar(&f.weights, "weights", "", "`folder` that weights are written to and kept in; a temporary one if left out"+only("weights"))
+	flags.StringVar(&f.hostTier, "host-tier", "pagecache", "what loads from the host tier read: `pagecache` or pinned memory"+only("host-tier"))
+	flags.StringVar(&f.worker, "worker", "", "`command` of the child process that runs the models"+only("worker"))
+	flags.StringVar(&f.workerMode, "worker-mode", "shared", "`shared` process for all models, or isolated ones"+only("worker-mode"))
 }
 
-func executorNames() []string { return []string{"sleep"} }
+// executorsOf says which executors a flag is for.
+func executorsOf() map[string][]string {
+	return map[string][]string{"weights": {"worker"}, "host-tier": {"worker"}, "worker": {"worker"}, "worker-mode": {"worker"}}
+}
 
-func (f *executorFlags) validate() error {
+func only(flag string) string { return " (" + strings.Join(executorsOf()[flag], ", ") + ")" }
+
+func executorNames() []string { return []string{"worker", "sleep"} }
+
+// validate refuses what says nothing, and reads the rest.
+func (f *executorFlags) validate() (err error) {
 	if !slices.Contains(executorNames(), f.name) {
 		return unknown("executor", f.name, executorNames())
+	}
+	for _, flag := range slices.Sorted(mapKeys(executorsOf())) {
+		if f.changed(flag) && !slices.Contains(executorsOf()[flag], f.name) {
+			return usagef("--%s says nothing to --executor %s: it is for %s", flag, f.name, strings.Join(executorsOf()[flag], ", "))
+		}
+	}
+	switch {
+	case f.hostTier != "pagecache" && f.hostTier != "pinned":
+		return unknown("host tier", f.hostTier, []string{"pagecache", "pinned"})
+	case f.workerMode != "shared" && f.workerMode != "isolated":
+		return unknown("worker mode", f.workerMode, []string{"shared", "isolated"})
+	}
+	if f.name == "worker" {
+		return f.readWorker()
+	}
+	return nil
+}
+
+func (f *executorFlags) readWorker() (err error) {
+	if f.worker == "" {
+		return withHint(usagef("--executor worker needs --worker COMMAND"), "vramsim gpu worker -o worker.py writes the reference one: --worker 'python3 worker.py'")
+	}
+	if f.command, err = worker.SplitCommand(f.worker); err != nil {
+		return usagef("--worker: %v", err)
 	}
 	return nil
 }
@@ -41,93 +84,77 @@ func (f *executorFlags) physical() bool { return f.name != "sleep" }
 func (f *executorFlags) needsCard() bool { return f.name == "cuda" }
 
 // label says why the figures are none of hardware, "" if they are.
-func (f *executorFlags) label() string {
-	if f.name == "sleep" {
+func (f *executorFlags) label(c *cards) string {
+	switch {
+	case f.name == "sleep":
 		return "no hardware figures: the executor only sleeps"
+	case f.name == "http":
+		return ""
+	case len(c.open) == 0:
+		return "no hardware figures: no card was seen"
+	}
+	for _, t := range c.open {
+		if name := t.Info().Name; strings.HasPrefix(name, "Fake") {
+			return "no hardware figures: the card is a " + name
+		}
 	}
 	return ""
 }
 
+// unranked says why no policy may be chosen by the figures, "" if one may.
+func (f *executorFlags) unranked() string { return "" }
+
 // settings are what the manifest says of the executor.
-func (f *executorFlags) settings() map[string]string { return map[string]string{} }
-
-// equipment is what carries out one unit.
-type equipment struct {
-	executors []scheduler.Executor
-	sleepers  []*nvml.Sleeper
-	timing    *sim.Timing // what sleepers go by
-	failed    error       // of the timing
+func (f *executorFlags) settings() map[string]string {
+	s := map[string]string{}
+	for flag, executors := range executorsOf() {
+		if !slices.Contains(executors, f.name) {
+			continue
+		}
+		switch flag {
+		case "host-tier":
+			s[flag] = f.hostTier
+		case "worker":
+			s[flag] = strings.Join(f.command, " ")
+		case "worker-mode":
+			s[flag] = f.workerMode
+		}
+	}
+	return s
 }
 
-// equip makes the executors of a unit.
-func (f *executorFlags) equip(setup *experiment.Setup) (*equipment, error) {
-	e := &equipment{}
-	switch f.name {
-	case "sleep":
-		e.sleep(setup)
+// bench makes the executors of one device, for a run directory.
+type bench struct {
+	flags  *executorFlags
+	cards  *cards
+	device int
+	spec   scheduler.Device // of the unit
+	log    string           // file for what a worker says; empty: none
+	tell   func(string)     // for what happens beside outcomes
+}
+
+// open makes an executor for the device as it is in the unit.
+func (b *bench) open() (scheduler.Executor, error) {
+	switch b.flags.name {
+	case "worker":
+		return b.openWorker()
+	}
+	return nil, fmt.Errorf("there is no executor %q", b.flags.name)
+}
+
+func (b *bench) openWorker() (scheduler.Executor, error) {
+	f := b.flags
+	return worker.New(worker.Config{Command: f.command, Mode: worker.Mode(f.workerMode), HostTier: worker.HostTier(f.hostTier),
+		Dir: f.weights, Device: b.cards.uuid(b.device), Environ: os.Environ(), Stderr: b.log, Notice: b.notice})
+}
+
+// notice keeps which processes are ours, and passes on what people want to
+// know.
+func (b *bench) notice(n worker.Notice) {
+	switch n.Kind {
+	case worker.Spawned, worker.Respawned:
+		b.cards.ours.add(n.PID)
 	default:
-		return nil, fmt.Errorf("there is no executor %q", f.name)
-	}
-	return e, nil
-}
-
-// sleep makes executors that take as long as the simulated world would.
-func (e *equipment) sleep(setup *experiment.Setup) {
-	e.timing = setup.Timing()
-	var fails bool
-	for _, d := range setup.Config.Devices {
-		s := nvml.NewSleeper(nvml.SleeperConfig{Memory: d.Budget,
-			Took: func(c scheduler.Command) (took scheduler.Time) {
-				var err error
-				if took, fails, err = e.timing.Of(c); err != nil {
-					e.failed = err
-				}
-				return took
-			},
-			Fail: func(scheduler.Command) *scheduler.CommandError {
-				if !fails {
-					return nil
-				}
-				return &scheduler.CommandError{Code: scheduler.FailureFault, Text: "injected by the experiment"}
-			}})
-		e.sleepers = append(e.sleepers, s)
-		e.executors = append(e.executors, s)
-	}
-}
-
-// outside lets happen to a run what the experiment wants besides, from when it
-// begins.
-func (e *equipment) outside(w *nvml.World) (stop func()) {
-	var alarms []*time.Timer
-	if e.timing != nil {
-		facts := e.timing.Outside()
-		for i, ev := range facts {
-			alarms = append(alarms, time.AfterFunc(time.Until(w.Opened().Add(time.Duration(ev.At))), func() {
-				e.happen(w, ev, facts[i+1:])
-			}))
-		}
-	}
-	return func() {
-		for _, a := range alarms {
-			a.Stop()
-		}
-	}
-}
-
-// happen is one thing that happens to a run. A device that is lost comes back
-// when the facts to come say so.
-func (e *equipment) happen(w *nvml.World, ev scheduler.Event, later []scheduler.Event) {
-	switch ev.Kind {
-	case scheduler.DeviceUp: // its restart was told when it was lost
-	case scheduler.DeviceDown:
-		back := slices.IndexFunc(later, func(l scheduler.Event) bool { return l.Kind == scheduler.DeviceUp && l.Device == ev.Device })
-		if back < 0 {
-			w.LoseForGood(ev.Device, "the experiment takes it away")
-			return
-		}
-		e.sleepers[ev.Device].Lose(w.Opened().Add(time.Duration(later[back].At)))
-		w.Lose(ev.Device)
-	default:
-		_ = w.Post(ev) // the run may be over
+		b.tell(fmt.Sprintf("worker: %s: %s", n.Kind, n.Text))
 	}
 }

@@ -53,7 +53,7 @@ real clock. Its figures are none of hardware, and are labelled so.`,
 	}
 	in.add(cmd)
 	out.add(cmd)
-	hw.executorFlags.add(cmd.Flags())
+	hw.executorFlags.add(cmd)
 	cmd.Flags().BoolVar(&hw.shared, "shared", false, "others may use the card: their memory does not make the run INVALID")
 	cmd.Flags().BoolVar(&hw.strict, "strict-vram", false, "a model that takes more memory than it declares makes the run INVALID")
 	cmd.Flags().DurationVar(&hw.sampling, "sampling", nvml.DefaultSampling, "`time` between samples of telemetry; 0 turns it off")
@@ -84,7 +84,7 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	started := time.Now()
 	m := newManifest(a, exp, warnings, started)
 	m.RunID = hardwareRunID(m, hw).String()
-	m.Hardware = &rundir.Hardware{Executor: hw.name, Label: hw.label(), Settings: hw.settings(), Telemetry: map[string]string{}}
+	m.Hardware = &rundir.Hardware{Executor: hw.name, Label: hw.label(cards), Settings: hw.settings(), Telemetry: map[string]string{}}
 	dir, err := a.createDir(exp, out.out, args, m, started)
 	if err != nil {
 		return err
@@ -99,13 +99,19 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	}
 	r := newRunner(a, exp, dir)
 	r.runID, r.doing, r.resumable = m.RunID, "running", false
-	if label := hw.label(); label != "" {
-		r.notes = append(r.notes, label)
+	if m.Hardware.Label != "" {
+		r.notes = append(r.notes, m.Hardware.Label)
 	}
-	r.stage = &machine{app: a, flags: hw, manifest: m, root: dir.Path, cards: cards}
+	r.unranked = hw.unranked()
+	stage := &machine{app: a, flags: hw, manifest: m, root: dir.Path, cards: cards}
+	r.stage = stage
 	serial := *out
 	serial.jobs = 1
-	return a.finish(cmd.Context(), r, m, &serial)
+	err = a.finish(cmd.Context(), r, m, &serial)
+	if closeErr := stage.close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 // accepts refuses experiments that cannot be carried out on devices.
@@ -150,6 +156,8 @@ type machine struct {
 	cards    *cards
 	root     string   // of the run directory
 	names    []string // of the devices of the last unit
+	benches  []*bench
+	keepers  []*nvml.Keeper // by device: executors are kept from unit to unit
 }
 
 func (*machine) keeps() bool  { return true }
@@ -168,11 +176,7 @@ func (*machine) again(out *outcome, tries int) string {
 
 // begin opens the executors, the world and the side stream of a unit.
 func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *scheduler.Core, folder string) (performance, error) {
-	e, err := s.flags.equip(setup)
-	if err != nil {
-		return nil, err
-	}
-	p := &measured{stage: s, equipment: e, folder: folder}
+	p := &measured{stage: s, folder: folder}
 	s.names = nil
 	for _, d := range setup.Config.Devices {
 		s.names = append(s.names, d.Name)
@@ -180,22 +184,57 @@ func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *sche
 	for _, m := range setup.Config.Models {
 		p.models = append(p.models, m.Name)
 	}
+	var err error
 	if p.side, err = telemetry.Create(filepath.Join(folder, telemetry.FileName), telemetry.Header{RunID: setup.RunID.String(), Devices: s.names}); err != nil {
 		return nil, err
+	}
+	executors := s.executors(setup)
+	if !s.flags.physical() {
+		p.sleeping = newSleeping(setup)
+		executors = p.sleeping.executors()
 	}
 	sampling := s.flags.sampling
 	if sampling == 0 {
 		sampling = -1
 	}
 	p.World, err = nvml.Open(ctx, nvml.Config{
-		Inbox:     scheduler.InboxConfig{Core: core, Executors: e.executors, Source: setup.Source, Horizon: setup.Window.Horizon, Seed: setup.Seed},
-		Telemetry: s.cards.telemetry(len(e.executors)), Sampling: sampling, Shared: s.flags.shared, StrictVRAM: s.flags.strict, Observe: p.observe})
+		Inbox:     scheduler.InboxConfig{Core: core, Executors: executors, Source: setup.Source, Horizon: setup.Window.Horizon, Seed: setup.Seed},
+		Telemetry: s.cards.telemetry(len(executors)), Sampling: sampling, Pids: s.cards.ours.list, Kept: s.flags.physical(),
+		Shared: s.flags.shared, StrictVRAM: s.flags.strict, Observe: p.observe})
 	if err != nil {
 		return nil, errors.Join(err, p.side.Close())
 	}
 	p.Drain() // nobody but the source brings items
-	p.stopOutside = e.outside(p.World)
+	if p.sleeping != nil {
+		p.sleeping.outside(p.World)
+	}
 	return p, nil
+}
+
+// executors leases those that are kept for the devices of the unit.
+func (s *machine) executors(setup *experiment.Setup) (list []scheduler.Executor) {
+	for d, spec := range setup.Config.Devices {
+		if d == len(s.keepers) {
+			b := &bench{flags: &s.flags.executorFlags, cards: s.cards, device: d, tell: func(text string) { s.app.infof("%s", text) },
+				log: filepath.Join(s.root, fmt.Sprintf("worker%d.log", d))}
+			s.benches = append(s.benches, b)
+			s.keepers = append(s.keepers, nvml.NewKeeper(b.open))
+		}
+		s.benches[d].spec = spec
+		list = append(list, s.keepers[d].Lease())
+	}
+	return list
+}
+
+// close closes the executors and looks whether the cards are as they were.
+func (s *machine) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*scheduler.DefaultStopTimeout)
+	defer cancel()
+	var errs []error
+	for _, k := range s.keepers {
+		errs = append(errs, k.Close(ctx))
+	}
+	return errors.Join(append(errs, s.cards.left())...)
 }
 
 // note adds what a unit knows of the machine to the manifest.
@@ -216,22 +255,21 @@ func (s *machine) note(folder, digest string, report *nvml.Report) {
 // measured is a unit on real devices.
 type measured struct {
 	*nvml.World
-	*equipment
-	stage       *machine
-	folder      string
-	models      []string
-	side        *telemetry.Writer
-	sideFailed  error
-	live        *liveLog
-	stopOutside func()
+	sleeping   *sleeping // nil if the executors are real
+	stage      *machine
+	folder     string
+	models     []string
+	side       *telemetry.Writer
+	sideFailed error
+	live       *liveLog
 }
 
 func (p *measured) world() scheduler.World { return p }
 
 // Append shows the events to whoever has to know them before effects start.
 func (p *measured) Append(events []scheduler.Event) error {
-	if p.timing != nil {
-		if err := p.timing.Append(events); err != nil {
+	if p.sleeping != nil {
+		if err := p.sleeping.timing.Append(events); err != nil {
 			return err
 		}
 	}
@@ -240,7 +278,11 @@ func (p *measured) Append(events []scheduler.Event) error {
 
 // Start carries out an effect.
 func (p *measured) Start(ev scheduler.Event) error {
-	return errors.Join(p.World.Start(ev), p.failed)
+	err := p.World.Start(ev)
+	if p.sleeping != nil {
+		err = errors.Join(err, p.sleeping.failed)
+	}
+	return err
 }
 
 func (p *measured) openLog(path string, h eventlog.Header, o eventlog.Options) (*eventlog.Writer, scheduler.Sink, error) {
@@ -254,7 +296,9 @@ func (p *measured) openLog(path string, h eventlog.Header, o eventlog.Options) (
 
 // end closes the world and notes what it says of the run.
 func (p *measured) end(out *outcome) error {
-	p.stopOutside()
+	if p.sleeping != nil {
+		p.sleeping.stop()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), scheduler.DefaultStopTimeout)
 	defer cancel()
 	report, err := p.World.Close(ctx)

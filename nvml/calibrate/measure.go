@@ -129,7 +129,7 @@ type session struct {
 	seq      uint64
 	items    scheduler.ItemID
 	series   map[seriesKey]*series
-	tooLarge map[scheduler.ModelID]int // batches that ran out of memory
+	tooLarge map[scheduler.ModelID]int  // batches that ran out of memory
 	used     map[scheduler.ModelID]bool // were loaded before
 }
 

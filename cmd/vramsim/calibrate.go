@@ -21,10 +21,10 @@ import (
 // calibrateFlags are those of the verb.
 type calibrateFlags struct {
 	out, as, models, fit string
-	from                           []string
-	maxBytes                       int64
-	family                         calibrate.Family
-	card                           cardFlags
+	from                 []string
+	maxBytes             int64
+	family               calibrate.Family
+	card                 cardFlags
 }
 
 func newCalibrate(a *app) *cobra.Command {

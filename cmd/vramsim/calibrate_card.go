@@ -1,22 +1,228 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/spf13/cobra"
 
+	"github.com/vramsim/vramsim/nvml"
+	"github.com/vramsim/vramsim/nvml/calibrate"
 	"github.com/vramsim/vramsim/nvml/profile"
+	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // cardFlags say what is measured on a device, and by what.
 type cardFlags struct {
 	executorFlags
 	stages string
+	set    []string
+	budget time.Duration
+	wanted []string // of stages
 }
+
+// stageNames are in the order in which they are measured.
+func stageNames() []string { return []string{"link", "models", "energy"} }
 
 func (f *cardFlags) add(cmd *cobra.Command) {
 	f.executorFlags.add(cmd)
-	cmd.Flags().StringVar(&f.stages, "stages", "link,models", "`list` of what is measured")
+	flags := cmd.Flags()
+	flags.StringVar(&f.stages, "stages", "link,models", "`list` of what is measured on the device: "+strings.Join(stageNames(), ", "))
+	flags.StringArrayVar(&f.set, "set", nil, "`path=value`: change the experiment whose models are measured (repeatable)")
+	flags.DurationVar(&f.budget, "budget", 0, "`time` after which nothing is repeated any more; 0: until the medians are known")
 }
 
-func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (*profile.Profile, []string, error) {
-	return nil, nil, &exitError{code: exitHardware, err: nil}
+func (f *cardFlags) chosen() error {
+	f.wanted = strings.Split(f.stages, ",")
+	for _, s := range f.wanted {
+		if !slices.Contains(stageNames(), s) {
+			return unknown("stage", s, stageNames())
+		}
+	}
+	if f.budget < 0 {
+		return usagef("--budget %v: at least 0", f.budget)
+	}
+	return nil
+}
+
+func (f *cardFlags) wants(stage string) bool { return slices.Contains(f.wanted, stage) }
+
+// measuring is the device that is measured.
+type measuring struct {
+	app   *app
+	in    *calibrateFlags
+	exp   *experiment.Experiment
+	cards *cards
+	plan  scheduler.Plan
+}
+
+// fromCard measures the models of an experiment on its first GPU.
+func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (p *profile.Profile, comment []string, err error) {
+	if err := errors.Join(in.card.chosen(), in.card.validate()); err != nil {
+		return nil, nil, err
+	}
+	if len(args) != 1 {
+		return nil, nil, withHint(usagef("calibrate --executor needs an experiment, whose models it measures"), cmd.UseLine())
+	}
+	exp, err := a.load(cmd, args, &experimentFlags{set: in.card.set})
+	if err != nil {
+		return nil, nil, err
+	}
+	cards, err := in.card.openCards(exp)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, cards.close()) }()
+	b := &measuring{app: a, in: in, exp: exp, cards: cards}
+	if cell := exp.Cells[0]; len(exp.Cells) > 1 || len(cell.Devices) > 1 {
+		a.infof("of %s the first is measured, %s", plural(len(exp.Cells), "cell", "cells"), cell.Devices[0].Name)
+	}
+	return b.measure(cmd.Context())
+}
+
+// equipped opens the run whose executors and catalogue are used. Each stage
+// needs its own: an executor is opened once.
+func (b *measuring) equipped(use func(*equipment) error) error {
+	setup, err := b.exp.Cells[0].Setup(0, 0, thisBuild().Version)
+	if err != nil {
+		return err
+	}
+	defer setup.Close()
+	e, err := b.in.card.equip(setup, b.cards, func(text string) { b.app.infof("%s", text) })
+	if err != nil {
+		return err
+	}
+	cfg := &setup.Config
+	b.plan = scheduler.Plan{Name: cfg.Devices[0].Name, Models: cfg.Models, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierDisk},
+		HostMemory: cfg.HostMemory, Memory: cfg.Devices[0].Budget, Seed: setup.Seed}
+	if cfg.HostMemory > 0 {
+		b.plan.Tiers = append(b.plan.Tiers, scheduler.TierHost)
+	}
+	return errors.Join(use(e), e.failed())
+}
+
+// config is what measuring needs to know.
+func (b *measuring) config(e *equipment) calibrate.Config {
+	cfg := calibrate.Config{Plan: b.plan, Budget: b.in.card.budget}
+	if e.sleeping != nil {
+		cfg.Told = func(ev scheduler.Event) error { return e.sleeping.timing.Append([]scheduler.Event{ev}) }
+	}
+	return cfg
+}
+
+// measure goes through the stages. What was measured before an interruption is
+// a profile marked INCOMPLETE.
+func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, error) {
+	started := time.Now()
+	p := &profile.Profile{Machine: b.machine(), Measured: &profile.Measured{At: started.UTC().Truncate(time.Second), Commit: thisBuild().Revision,
+		Executor: b.in.card.name, Status: "VALID"}}
+	comment := []string{"Measured by vramsim calibrate " + strings.Join(calibrateArgs(b.app.args), " ")}
+	if label := b.in.card.label(b.cards); label != "" {
+		comment = append(comment, strings.ToUpper(label[:1])+label[1:]+".")
+	}
+	if b.in.card.wants("energy") && b.counter() == nil {
+		return nil, nil, &exitError{code: exitHardware, err: fmt.Errorf("--stages energy: %w, and with it the energy counter", nvml.ErrUnavailable),
+			hint: "leave energy out of --stages"}
+	}
+	result := &calibrate.Result{}
+	var err error
+	if b.in.card.wants("link") || b.in.card.wants("models") {
+		err = b.equipped(func(e *equipment) (err error) {
+			if len(b.plan.Tiers) > 1 {
+				p.Measured.HostTier = b.in.card.hostTier
+			}
+			result, err = calibrate.Measure(ctx, e.executors[0], b.config(e))
+			return err
+		})
+		p.Measured.RawSHA256 = result.RawSHA256()
+		comment = append(comment, result.Notes...)
+	}
+	if err == nil && b.in.card.wants("energy") {
+		err = b.energy(ctx, p)
+	}
+	switch {
+	case err == nil:
+		return p, comment, b.models(p, result)
+	case context.Cause(ctx) == nil:
+		return nil, nil, err
+	}
+	p.Measured.Status = "INCOMPLETE"
+	if b.models(p, result) != nil || len(p.Models) == 0 {
+		return nil, nil, err
+	}
+	return nil, nil, errors.Join(err, b.app.writeProfile(b.in.out, p, comment))
+}
+
+// counter returns the energy counter of the device's card, nil without one.
+func (b *measuring) counter() func() (uint64, error) {
+	if telemetry := b.cards.telemetry(1)[0]; telemetry != nil {
+		return telemetry.Energy
+	}
+	return nil
+}
+
+// models puts what was measured into the profile.
+func (b *measuring) models(p *profile.Profile, result *calibrate.Result) error {
+	for _, s := range result.Series {
+		if !s.Settled || s.Outliers > 0 {
+			b.app.infof("%s, %s: n %d, %d outliers%s", s.Model, s.What, len(s.Samples), s.Outliers, map[bool]string{false: ", the median is not known to 3 %"}[s.Settled])
+		}
+	}
+	for _, note := range result.Notes {
+		b.app.infof("%s", note)
+	}
+	if b.in.card.wants("link") {
+		p.Tiers = calibrate.Tiers(result.Models, b.in.card.hostTier)
+		if p.Tiers == (profile.Tiers{}) {
+			b.app.infof("the models are of one size: there is no line through load times")
+		}
+	}
+	if !b.in.card.wants("models") {
+		return nil
+	}
+	for i := range result.Models {
+		m, all, err := result.Models[i].Model(b.in.family)
+		if err != nil {
+			return err
+		}
+		b.app.fits(all)
+		p.Models = append(p.Models, m)
+	}
+	return nil
+}
+
+// energy measures what is used for what.
+func (b *measuring) energy(ctx context.Context, p *profile.Profile) error {
+	return b.equipped(func(e *equipment) error {
+		windows, err := calibrate.MeasureEnergy(ctx, e.executors[0], calibrate.EnergyConfig{Config: b.config(e), Counter: b.counter()})
+		if err != nil {
+			return err
+		}
+		p.Energy, err = calibrate.FitEnergy(windows)
+		return err
+	})
+}
+
+// machine is what telemetry says of the card, nil without one.
+func (b *measuring) machine() *profile.Machine {
+	telemetry := b.cards.telemetry(1)[0]
+	if telemetry == nil {
+		return nil
+	}
+	info := telemetry.Info()
+	sum := sha256.Sum256([]byte(info.UUID))
+	m := &profile.Machine{GPU: info.Name, UUIDHash: fmt.Sprintf("%x", sum[:4]), CC: info.Compute, Memory: info.Memory, Driver: info.Driver, CUDA: info.CUDA}
+	if l := info.MaxLink; l != (nvml.Link{}) {
+		m.Link = fmt.Sprintf("gen%dx%d", l.Generation, l.Width)
+	}
+	if limit := b.exp.Cells[0].Devices[0].Memory; limit < info.Memory {
+		m.Limit = limit
+	}
+	return m
 }

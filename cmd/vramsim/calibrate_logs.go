@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -91,7 +92,7 @@ func (r *logReader) source(ctx context.Context, path string) error {
 	}
 	for _, log := range logs {
 		if err := r.log(ctx, log.path); err != nil {
-			return fmt.Errorf("%s: %w", log.path, err)
+			return err
 		}
 	}
 	return nil
@@ -116,13 +117,17 @@ func (r *logReader) worst(s rundir.Status) {
 
 func (r *logReader) log(ctx context.Context, path string) error {
 	in, err := eventlog.Open(path)
-	if err != nil {
+	var corrupt *eventlog.CorruptError
+	switch {
+	case errors.As(err, &corrupt) && corrupt.Offset == 0:
+		return withHint(usagef("%s is no event log", path), "of recorded load times, --as says the format: "+strings.Join(loadFormats(), ", "))
+	case err != nil:
 		return logError(err)
 	}
 	defer in.Close()
 	models, err := r.catalogue(in.Header())
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	r.collector.Run(models)
 	for {
@@ -134,7 +139,7 @@ func (r *logReader) log(ctx context.Context, path string) error {
 			break
 		}
 		if err != nil {
-			return logError(err)
+			return logError(fmt.Errorf("%s: %w", path, err))
 		}
 		if err := r.collector.Append(events); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vramsim/vramsim/sim/experiment"
 	"github.com/vramsim/vramsim/workloads"
 	"github.com/vramsim/vramsim/workloads/containers"
 )
@@ -17,13 +18,19 @@ func newCheck(a *app) *cobra.Command {
 	var in experimentFlags
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
-		Short: "validate experiments, with the traces they name, and native traces, without running them",
+		Short: "validate experiments, with the traces they name, native traces and profiles, without running them",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all []error
 			for _, path := range args {
 				if isTrace(path) {
 					if err := a.checkTrace(path); err != nil {
+						all = append(all, err)
+					}
+					continue
+				}
+				if isProfile(path) {
+					if err := a.checkProfile(path); err != nil {
 						all = append(all, err)
 					}
 					continue
@@ -64,6 +71,25 @@ func isTrace(path string) bool {
 	head := make([]byte, 512)
 	n, _ := io.ReadFull(content, head)
 	return strings.HasPrefix(strings.ReplaceAll(string(head[:n]), " ", ""), `{"vramsim":"trace"`)
+}
+
+// isProfile tells a profile from an experiment: by its keys.
+func isProfile(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > 64<<20 {
+		return false
+	}
+	data, err := os.ReadFile(path)
+	return err == nil && experiment.IsProfile(data)
+}
+
+func (a *app) checkProfile(path string) error {
+	p, err := experiment.LoadProfile(path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: valid: %s\n", path, experiment.ProfileSummary(p))
+	return err
 }
 
 func (a *app) checkTrace(path string) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vramsim/vramsim/nvml/worker"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // executorFlags choose what carries out commands, and how.
@@ -121,6 +122,38 @@ func (f *executorFlags) settings() map[string]string {
 		}
 	}
 	return s
+}
+
+// equipment is the executors of one unit, on all its devices.
+type equipment struct {
+	executors []scheduler.Executor
+	sleeping  *sleeping // nil if they are real
+}
+
+// equip makes executors that nobody keeps; tell is for what happens beside
+// their outcomes.
+func (f *executorFlags) equip(setup *experiment.Setup, c *cards, tell func(string)) (*equipment, error) {
+	if !f.physical() {
+		s := newSleeping(setup)
+		return &equipment{s.executors(), s}, nil
+	}
+	e := &equipment{}
+	for d, spec := range setup.Config.Devices {
+		x, err := (&bench{flags: f, cards: c, device: d, spec: spec, tell: tell}).open()
+		if err != nil {
+			return nil, err
+		}
+		e.executors = append(e.executors, x)
+	}
+	return e, nil
+}
+
+// failed is what went wrong beside the outcomes.
+func (e *equipment) failed() error {
+	if e.sleeping == nil {
+		return nil
+	}
+	return e.sleeping.failed
 }
 
 // bench makes the executors of one device, for a run directory.

@@ -98,6 +98,9 @@ func (f *importFlags) options(ctx context.Context) (importers.Options, error) {
 
 func unknownFormat(format string) error {
 	hint := "formats: " + strings.Join(importFormats(), ", ")
+	if slices.Contains(loadFormats(), format) {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--as %s: these are load times, no trace", format), hint: "vramsim calibrate --from FILE --as " + format + " makes a profile of them"}
+	}
 	if near := policies.Nearest(format, importFormats()); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}

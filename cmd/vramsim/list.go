@@ -93,6 +93,9 @@ func listFormats() [][]string {
 	for _, p := range importers.Presets() {
 		rows = append(rows, []string{p, "run, import", "csv with the columns of " + p, "", ""})
 	}
+	for _, f := range importers.LoadFormats() {
+		rows = append(rows, []string{f.Name, "calibrate", f.Input, f.Origin, f.Licence})
+	}
 	for _, f := range exportFormats() {
 		rows = append(rows, []string{f.name, "export", f.what, "", ""})
 	}

@@ -95,7 +95,11 @@ func TestDocumentedCommands(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			recordedTemplates(t)
 			commands := documented(t, file)
-			if len(commands) != 3 || commands[0][0] != "run" || commands[1][0] != "import" || commands[2][0] != "run" {
+			verbs := "run import run"
+			if strings.HasPrefix(file, "gentd26") {
+				verbs += " calibrate"
+			}
+			if got := verbsOf(commands); got != verbs {
 				t.Fatalf("documented are %v", commands)
 			}
 			more := append([]string{"--policy", policy, "--replicates", "2", "--set", "output.events=none", "--set", "hardware.gpus[0].memory=24GB"}, noPictures...)
@@ -112,8 +116,29 @@ func TestDocumentedCommands(t *testing.T) {
 			if !reflect.DeepEqual(recorded.Cells[0].Policies[0].Metrics, imported.Cells[0].Policies[0].Metrics) {
 				t.Errorf("the imported trace gives other figures")
 			}
+			if len(commands) == 3 {
+				return
+			}
+			// The profile that the comment shows holds the load times of the template.
+			commands[3][2] = strings.Replace(commands[3][2], "../shared/traces", traces, 1)
+			if code, _, stderr := vramsim(t, commands[3]...); code != 0 {
+				t.Fatalf("%v: exit %d: %s", commands[3], code, stderr)
+			}
+			profiled := append(append([]string{}, commands[0][1:]...), "--set", "hardware.profile=gentd26-loads.yaml", "--set", "models.defaults.load=1s")
+			under := runJSON(t, 0, append(profiled, more...)...)
+			if !reflect.DeepEqual(recorded.Cells[0].Policies[0].Metrics, under.Cells[0].Policies[0].Metrics) {
+				t.Errorf("the calibrated profile gives other figures than the template")
+			}
 		})
 	}
+}
+
+func verbsOf(commands [][]string) string {
+	var verbs []string
+	for _, c := range commands {
+		verbs = append(verbs, c[0])
+	}
+	return strings.Join(verbs, " ")
 }
 
 // The figures that the worked example states for 24 GB, under its two lognormal

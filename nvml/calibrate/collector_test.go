@@ -115,6 +115,10 @@ func TestModelOfObservations(t *testing.T) {
 	if len(told) != 2 || told[0].Summary.Fit.Family != Lognormal {
 		t.Errorf("%v", told)
 	}
+	first := Observations{Name: "c", FirstLoad: [2][]scheduler.Time{ms(150)}}
+	if m, told, err = first.Model(Empirical); err != nil || m.FirstUse != 0 || m.Load[0].String() != "150ms" || told[0].What != "load from disk, first uses only" {
+		t.Errorf("%+v, %v, %v", m, told, err)
+	}
 	// Only one size: all of it scales.
 	one := Observations{Name: "b", Batches: map[int][]scheduler.Time{4: ms(100)}}
 	if m, _, err = one.Model(Empirical); err != nil || m.Batch.Base != 0 || m.Batch.PerItem != 25*scheduler.Millisecond || m.Batch.Times != nil || m.Batch.Max != 4 {

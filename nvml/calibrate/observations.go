@@ -59,8 +59,8 @@ func (o *Observations) Model(want Family) (profile.Model, []Summarised, error) {
 		samples []scheduler.Time
 		want    Family
 	}{
-		{"load from disk", &m.Load[scheduler.TierDisk], o.again(scheduler.TierDisk), want},
-		{"load from host", &m.Load[scheduler.TierHost], o.again(scheduler.TierHost), want},
+		{"load from disk" + o.onlyFirst(scheduler.TierDisk), &m.Load[scheduler.TierDisk], o.again(scheduler.TierDisk), want},
+		{"load from host" + o.onlyFirst(scheduler.TierHost), &m.Load[scheduler.TierHost], o.again(scheduler.TierHost), want},
 		{"unload", &m.Unload, o.Unload, Empirical},
 		{"unload, busy", &m.UnloadBusy, o.UnloadBusy, Empirical},
 	} {
@@ -83,6 +83,15 @@ func (o *Observations) again(t scheduler.Tier) []scheduler.Time {
 		return o.FirstLoad[t]
 	}
 	return o.Load[t]
+}
+
+// onlyFirst says that all loads from a tier were first uses, whose extra time
+// is then a part of them.
+func (o *Observations) onlyFirst(t scheduler.Tier) string {
+	if len(o.Load[t]) == 0 && len(o.FirstLoad[t]) > 0 {
+		return ", first uses only"
+	}
+	return ""
 }
 
 // firstUse returns by how much the median of first loads exceeds that of

@@ -393,5 +393,5 @@ func ProfileSummary(p *profile.Profile) string {
 			loads++
 		}
 	}
-	return fmt.Sprintf("a profile of %d models, %d of them with load times", len(p.Models), loads)
+	return fmt.Sprintf("a profile, %d models, %d of them with load times", len(p.Models), loads)
 }

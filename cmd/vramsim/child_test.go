@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vramsim/vramsim/nvml/worker/fakeworker"
 )
 
 // asCommand makes the test binary be the command.
@@ -30,6 +32,9 @@ func tellPeak(path string) {
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == fakeworker.Argument {
+		os.Exit(fakeworker.Main(os.Args[2:], os.Stdin, os.Stdout, os.Environ()))
+	}
 	if os.Getenv(asCommand) == "1" {
 		code := command()
 		if path := os.Getenv(peakFile); path != "" {

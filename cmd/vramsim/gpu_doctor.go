@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ type doctorFlags struct {
 	executor string
 	gpus     []string
 	folder   string
+	worker   string
 	shared   bool
 	json     bool
 	selfTest bool
@@ -48,11 +50,17 @@ it takes no memory.
 
 --json prints all of it; the form is documented in package nvml/doctor.`,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.gpuDoctor(cmd.Context(), &f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.worker != "" && !cmd.Flags().Changed("executor") {
+				f.executor = "worker"
+			}
+			return a.gpuDoctor(cmd.Context(), &f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.executor, "executor", "cuda", "`name` of the executor that is to run: "+strings.Join(doctorExecutors(), ", "))
 	flags.StringArrayVar(&f.gpus, "gpu", nil, "`UUID` of a card to examine; all if left out (repeatable)")
+	flags.StringVar(&f.worker, "worker", "", "`command` of a worker to start and ask for its device and libraries; for --executor worker")
 	flags.StringVar(&f.folder, "folder", ".", "`folder` that weights will be loaded from")
 	flags.BoolVar(&f.shared, "shared", false, "others may use the card: they are a warning")
 	flags.BoolVar(&f.json, "json", false, "print everything as JSON")
@@ -74,23 +82,18 @@ func requirement(executor string) doctor.Requirement {
 }
 
 func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
-	if requirement(f.executor) == doctor.NoCard && f.executor != "sleep" && f.executor != "http" {
-		return unknown("executor", f.executor, doctorExecutors())
+	o, err := f.options()
+	if err != nil {
+		return err
 	}
-	probe := binding.New()
-	defer func() { err = errors.Join(err, probe.Close()) }()
-	card := cardExecutor(f.executor)
-	o := doctor.Options{Probe: probe, Folder: f.folder, Own: []int{os.Getpid()},
-		Needs: doctor.Needs{Card: requirement(f.executor), Devices: f.gpus, Shared: f.shared}}
-	if card != nil && o.Needs.Card != doctor.NoCard {
-		o.Rig = doctor.RigOf(card, os.Getpid())
-	}
+	o.Probe = binding.New()
+	defer func() { err = errors.Join(err, o.Probe.Close()) }()
 	r, err := doctor.Run(ctx, o)
 	if err != nil {
 		return err
 	}
 	if f.selfTest {
-		if err := a.selfTest(ctx, probe, f.executor, r); err != nil {
+		if err := a.selfTest(ctx, o.Probe, f.executor, r); err != nil {
 			return err
 		}
 	}
@@ -98,6 +101,25 @@ func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
 		return err
 	}
 	return doctorVerdict(r)
+}
+
+// options are what is to be examined.
+func (f *doctorFlags) options() (o doctor.Options, err error) {
+	if !slices.Contains(doctorExecutors(), f.executor) {
+		return o, unknown("executor", f.executor, doctorExecutors())
+	}
+	o = doctor.Options{Folder: f.folder, Own: []int{os.Getpid()}, Needs: doctor.Needs{Card: requirement(f.executor), Devices: f.gpus, Shared: f.shared}}
+	if f.worker != "" {
+		check, err := workerCheck(f.worker)
+		if err != nil {
+			return o, err
+		}
+		o.Checks = append(o.Checks, check)
+	}
+	if card := cardExecutor(f.executor); card != nil && o.Needs.Card != doctor.NoCard {
+		o.Rig = doctor.RigOf(card, os.Getpid())
+	}
+	return o, nil
 }
 
 // doctorVerdict is the error of a machine that is not ready.

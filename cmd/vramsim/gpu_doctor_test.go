@@ -12,6 +12,7 @@ import (
 	"github.com/vramsim/vramsim/nvml/binding"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/nvml/nvmltest"
+	"github.com/vramsim/vramsim/nvml/worker/fakeworker"
 )
 
 // ran is a command that has run in a process of its own.
@@ -102,6 +103,29 @@ func TestDoctorOnFakes(t *testing.T) {
 				t.Errorf("exit %d, want %d with %q and %q\n%s%s", r.code, c.code, c.out, c.errs, r.stdout, r.stderr)
 			}
 		})
+	}
+}
+
+// TestDoctorWorker: what a worker says of itself, or why it says nothing.
+func TestDoctorWorker(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"LD_LIBRARY_PATH=/nonexistent"}
+	r := process(t, env, "gpu", "doctor", "--folder", t.TempDir(), "--worker", "'"+self+"' "+fakeworker.Argument)
+	for _, want := range []string{"worker ", "worker device", "worker libraries", "started in"} {
+		if r.code != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("exit %d, %q in\n%s%s", r.code, want, r.stdout, r.stderr)
+		}
+	}
+	for command, want := range map[string]struct {
+		code int
+		text string
+	}{"/nonexistent/python worker.py": {6, "run the command by hand"}, "'": {2, "within quotes"}} {
+		if r := process(t, env, "gpu", "doctor", "--folder", t.TempDir(), "--worker", command); r.code != want.code || !strings.Contains(r.stderr, want.text) {
+			t.Errorf("%s: exit %d\n%s%s", command, r.code, r.stdout, r.stderr)
+		}
 	}
 }
 

@@ -108,8 +108,12 @@ func (a *app) exit(err error) int {
 	}
 	var marked *exitError
 	hint := ""
-	if errors.As(err, &marked) {
+	var unavailable *nvml.UnavailableError
+	switch {
+	case errors.As(err, &marked):
 		hint = marked.hint
+	case errors.As(err, &unavailable):
+		hint = unavailable.Advice
 	}
 	if text := message(err); text != "" {
 		fmt.Fprintf(a.stderr, "error: %s\n", strings.TrimRight(printable(text), "\n"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -120,6 +121,29 @@ func (f *doctorFlags) options() (o doctor.Options, err error) {
 		o.Rig = doctor.RigOf(card, os.Getpid())
 	}
 	return o, nil
+}
+
+// examine asks the doctor before a run for what its executor needs of the cards
+// that it will use. What a run can live with is a warning.
+func (a *app) examine(ctx context.Context, c *cards, f *hardwareFlags) error {
+	var uuids []string
+	for _, t := range c.open {
+		uuids = append(uuids, t.Info().UUID)
+	}
+	if uuids == nil {
+		return nil // whoever needs a card has been refused
+	}
+	r, err := doctor.Run(ctx, doctor.Options{Probe: c.probe, Own: []int{os.Getpid()}, Window: time.Nanosecond,
+		Needs: doctor.Needs{Card: requirement(f.name), Devices: uuids, Shared: f.shared}})
+	if err != nil {
+		return err
+	}
+	for _, x := range r.Findings {
+		if x.Level == doctor.Warn {
+			a.warnf("%s: %s; %s", x.Check, x.Found, x.Advice)
+		}
+	}
+	return doctorVerdict(r)
 }
 
 // doctorVerdict is the error of a machine that is not ready.

@@ -129,6 +129,31 @@ func TestDoctorWorker(t *testing.T) {
 	}
 }
 
+// TestDoctorBeforeGPURun: a run that would use a card which is not free does not
+// begin.
+func TestDoctorBeforeGPURun(t *testing.T) {
+	if !binding.Linked {
+		t.Skip("this build has no NVML in it: go test -tags nvml")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := template(t) + "/" + small
+	library := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"))
+	for setting, want := range map[string]struct {
+		code int
+		text string
+	}{"FAKE_NVML_PROCESSES=31337:1073741824": {5, "processes: used by 31337 (1024 MiB)"}, "FAKE_NVML_MIG=1": {5, "instances (MIG)"}} {
+		runs := t.TempDir()
+		r := process(t, []string{library, setting}, "gpu", "run", file, "-o", runs, "--executor", "worker", "--worker", "'"+self+"' "+fakeworker.Argument)
+		left, err := os.ReadDir(runs)
+		if r.code != want.code || !strings.Contains(r.stderr, want.text) || err != nil || len(left) > 0 {
+			t.Errorf("%s: exit %d, %d entries left, %v\n%s%s", setting, r.code, len(left), err, r.stdout, r.stderr)
+		}
+	}
+}
+
 // TestDoctorJSON: everything, in the documented form, alone on standard output.
 func TestDoctorJSON(t *testing.T) {
 	env, devices := []string{"NO_COLOR=1"}, 0

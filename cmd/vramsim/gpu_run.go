@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vramsim/vramsim/nvml"
-	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/results/rundir"
 	"github.com/vramsim/vramsim/results/telemetry"
@@ -116,28 +115,6 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 		err = closeErr
 	}
 	return err
-}
-
-// examine lets the doctor look at the cards before anything is begun, and
-// refuses those that are not fit.
-func (a *app) examine(ctx context.Context, c *cards, hw *hardwareFlags) error {
-	if c.probe == nil {
-		return nil
-	}
-	needs := doctor.Needs{Card: requirement(hw.name), Shared: hw.shared}
-	for _, t := range c.open {
-		needs.Devices = append(needs.Devices, t.Info().UUID)
-	}
-	r, err := doctor.Run(ctx, doctor.Options{Probe: c.probe, Needs: needs, Own: []int{os.Getpid()}})
-	if err != nil {
-		return err
-	}
-	for _, f := range r.Findings {
-		if f.Level == doctor.Warn {
-			a.warnf("%s: %s", f.Check, f.Found)
-		}
-	}
-	return doctorVerdict(r)
 }
 
 // accepts refuses experiments that cannot be carried out on devices.

@@ -65,10 +65,16 @@ func (d *decoder) cell(tree *node, set *policies.Set, swept []string) *Cell {
 	prof := &measured{}
 	if n, p := f.get("hardware"); n != nil {
 		prof = d.profile(n, p)
+		prof.limit(d.knowledge)
 		c.hardware = d.hardware(n, p)
 	}
 	if n, p := f.get("models"); n != nil {
 		c.models = d.models(n, p, prof)
+		for i := range c.models {
+			if d.knowledge == KnowMeans {
+				c.models[i].average()
+			}
+		}
 		d.fits(&c.hardware, c.models)
 		c.Warnings = append(c.Warnings, prof.warnings(c.models)...)
 	}

@@ -22,6 +22,9 @@ type decoder struct {
 	ids    map[string]scheduler.ModelID // of the catalogue being read
 	seedOf uint64                       // of the cell being read
 	quick  bool
+	// knowledge is what of profiles may be used; profiled is true once one was read.
+	knowledge Knowledge
+	profiled  bool
 }
 
 func (d *decoder) errorf(at place, format string, args ...any) { d.errs.addf(at, format, args...) }

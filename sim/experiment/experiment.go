@@ -38,6 +38,8 @@ type Experiment struct {
 	// Varied says what differs between replicates of a recorded workload, ""
 	// for a generated one or a single replicate.
 	Varied string
+	// Profiled is true if a profile was read, which its resolved text hides.
+	Profiled bool
 
 	tree   *node // of what belongs to no cell
 	source given
@@ -74,7 +76,7 @@ func Load(path string, set *policies.Set, opts Options) (*Experiment, error) {
 // paths are relative to.
 func Parse(name, dir string, data []byte, set *policies.Set, opts Options) (*Experiment, error) {
 	errs := &Errors{}
-	d := &decoder{errs: errs, tables: newTables(), quick: opts.Quick, files: &files{dir: dir, search: opts.Search, found: map[string]*input{},
+	d := &decoder{errs: errs, tables: newTables(), quick: opts.Quick, knowledge: opts.Knowledge, files: &files{dir: dir, search: opts.Search, found: map[string]*input{},
 		want: map[string]string{}, traces: map[string]*workloads.Trace{}, warnings: map[*workloads.Trace][]string{}}}
 	root := parseYAML(name, data, errs)
 	if !errs.none() {
@@ -265,6 +267,7 @@ func (e *Experiment) finish(root *node, d *decoder) {
 	if recorded && e.Replicates > 1 {
 		e.Varied = "the workload is recorded; what is drawn differs: load, batch and item times, faults, ties"
 	}
+	e.Profiled = d.profiled
 	e.Inputs = map[string]string{}
 	for path, sum := range d.files.want {
 		e.Inputs[path] = sum

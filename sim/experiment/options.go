@@ -24,6 +24,9 @@ type Options struct {
 	Repeats bool
 	// Quick takes a twentieth of durations and items and 3 replicates.
 	Quick bool
+	// Knowledge is how much of profiles counts. Less than KnowAll is for
+	// comparisons in memory: ids and the resolved text do not tell it.
+	Knowledge Knowledge
 	// Search names folders in which input files are looked for that are not
 	// beside the experiment.
 	Search []string

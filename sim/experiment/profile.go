@@ -18,6 +18,8 @@ type measured struct {
 	seen   map[string]bool // models that were found there
 	unused []string        // what it states and no simulation has a use for
 	status string
+	// predictAll says that the tiers' fits replace load times that are given.
+	predictAll bool
 }
 
 // profile reads the file that hardware names and removes the key: its values
@@ -45,6 +47,7 @@ func (d *decoder) profile(hw *node, path string) *measured {
 	if d.errs.reported > before || typed == nil {
 		return p
 	}
+	d.profiled = true
 	p.models, p.tiers = root.child("models"), root.child("tiers")
 	p.unused = unused(typed)
 	if typed.Measured != nil {
@@ -102,7 +105,7 @@ func (p *measured) override(d *decoder, n *node, name string) {
 		p.seen[name] = true
 		p.measured(n, m)
 	}
-	if n.child("load") == nil && p.tiers != nil {
+	if (n.child("load") == nil || p.predictAll) && p.tiers != nil {
 		p.predict(d, n)
 		p.seen[name] = p.seen[name] || n.child("load") != nil
 	}
@@ -220,6 +223,6 @@ func (p *measured) predict(d *decoder, n *node) {
 		load.put(name, n.at, scalar(n.at, took.String()))
 	}
 	if load.child("disk") != nil {
-		n.add("load", n.at, load)
+		n.put("load", n.at, load)
 	}
 }

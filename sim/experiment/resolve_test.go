@@ -383,6 +383,35 @@ energy: {idle_W: 40}
 		t.Errorf("%+v", q)
 	}
 	sameRuns(t, e)
+	lessKnown(t, strings.Replace(base, "  gpus:\n", "  profile: p.yaml\n  gpus:\n", 1), dir)
+}
+
+// lessKnown reads the experiment of TestProfile knowing less and less.
+func lessKnown(t *testing.T, text, dir string) {
+	t.Helper()
+	for _, c := range []struct {
+		what        Knowledge
+		bytes       scheduler.Bytes
+		load        scheduler.Time
+		random      bool
+		unload, two scheduler.Time // of a batch of two
+	}{
+		{KnowAll, 31e8, 13e8, true, 2e6, 89e6},
+		{KnowMeans, 31e8, 13e8, false, 2e6, 89e6},
+		{KnowTiers, 45e8, 91e8, false, 0, 33e8}, // 4.5 GB: 100 ms + 9 s
+		{KnowDeclared, 45e8, 5e9, false, 0, 33e8},
+	} {
+		e, err := Parse("x.yaml", dir, []byte(text), policies.Builtin(), Options{Knowledge: c.what})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &e.Cells[0].models[0]
+		got := [...]int64{int64(w.core.Bytes), int64(w.core.Load[0]), int64(w.core.Unload), int64(w.core.Batch.Time(2, 2*scheduler.WorkUnit)), int64(w.cost.Load[0].Mean())}
+		want := [...]int64{int64(c.bytes), int64(c.load), int64(c.unload), int64(c.two), int64(c.load)}
+		if got != want || w.random != c.random || !e.Profiled {
+			t.Errorf("knowledge %d: %v, varies %v; want %v, %v", c.what, got, w.random, want, c.random)
+		}
+	}
 }
 
 func TestInputsArePinned(t *testing.T) {

@@ -16,6 +16,12 @@ var titles = map[string]string{
 	"breakdown": "Where device time goes",
 	"waits":     "How long each model's items wait",
 	"residency": "Which model is where, and when",
+
+	"load-times":   "What loads take for their bytes",
+	"vram":         "What models declare and what they take",
+	"power":        "Which model is where, and what the card draws",
+	"predicted":    "How well latencies were predicted",
+	"phase-errors": "How well durations were predicted",
 }
 
 // HeadOf returns the head of the named chart of a cell: its title, and below

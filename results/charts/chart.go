@@ -65,6 +65,23 @@ func All() []Info {
 	}
 }
 
+// Hardware lists the charts of what only a run on a card has.
+func Hardware() []Info {
+	return []Info{
+		{"load-times", "what loads took against their bytes, and what the link can do"},
+		{"vram", "memory of each model, declared and measured"},
+		{"power", "residency over time, and below it the memory in use and the power"},
+	}
+}
+
+// Compared lists the charts of a simulation against a run on a card.
+func Compared() []Info {
+	return []Info{
+		{"predicted", "latency of each item, predicted against measured"},
+		{"phase-errors", "signed error of what each phase of each model takes"},
+	}
+}
+
 // Chart is a drawing that can be written more than once.
 type Chart struct {
 	head          Head

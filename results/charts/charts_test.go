@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,12 +59,18 @@ func samples() map[string]*Chart {
 		"breakdown": Breakdown(head, sampleShares()),
 		"waits":     Waits(head, sampleWaits(5)),
 		"residency": Residency(head, []Device{device, crowded}, 0, end),
+
+		"load-times":   LoadTimes(head, sampleLoads(), 3.15e10, "PCIe gen 4 x16"),
+		"vram":         Footprints(head, sampleFootprints()),
+		"power":        Residency(head, []Device{measuredDevice(device, end)}, 0, end),
+		"predicted":    Predicted(head, sampleLatencies(400)),
+		"phase-errors": PhaseErrors(head, samplePhases()),
 	}
 }
 
 func TestEveryChartInEveryFormat(t *testing.T) {
 	charts := samples()
-	for _, info := range All() {
+	for _, info := range slices.Concat(All(), Hardware(), Compared()) {
 		c, ok := charts[info.Name]
 		if !ok || c.Empty() {
 			t.Errorf("no sample of %s", info.Name)

@@ -37,7 +37,14 @@ type Device struct {
 	Budget   float64 // bytes; 0 for none
 	Spans    []Span  // in any order
 	Reserved []Step  // ascending in time
+	// Used is the memory that the driver counts, and Power what the device
+	// draws, both ascending in time; a simulation has neither.
+	Used  []Step
+	Power []Level
 }
+
+// Level is what a device draws at a moment, in watts.
+type Level struct{ At, Watts float64 }
 
 // Limits on what Residency draws.
 const (
@@ -50,13 +57,15 @@ const (
 const (
 	laneHeight   = 17 * vg.Length(1)
 	memoryHeight = 74 * vg.Length(1)
+	powerHeight  = 54 * vg.Length(1)
+	powerGap     = 26 * vg.Length(1) // the ticks of the memory above it
 	deviceHead   = 20 * vg.Length(1)
 	trackGap     = 10 * vg.Length(1)
 )
 
 // Residency draws for each device which model is resident, loading, running
-// or evicting between from and to, and below it the reserved memory and the
-// budget. Up to twelve models have a lane each; more share lanes.
+// or evicting between from and to, and below it the reserved memory, the budget
+// and, where they were measured, the memory in use and the power. Up to twelve models have a lane each; more share lanes.
 func Residency(head Head, devices []Device, from, to float64) *Chart {
 	if !usable(from) || !usable(to) || to-from < least {
 		return nothing(head)
@@ -87,7 +96,7 @@ func Residency(head Head, devices []Device, from, to float64) *Chart {
 			notes = append(notes, fmt.Sprintf("%s: %d stretches of models beyond %d at once are not drawn.", clean(t.device.Name), t.hidden, maxLanes))
 		}
 	}
-	return layout(Chart{head: head, legend: stateLegend(), notes: notes, width: widerWidth,
+	return layout(Chart{head: head, legend: append(stateLegend(), measuredLegend(tracks)...), notes: notes, width: widerWidth,
 		body: func(p pen, area box) { drawTracks(p, area, tracks, from, to) }}, height)
 }
 
@@ -102,6 +111,22 @@ func stateLegend() []entry {
 		}},
 		{"budget", func(p pen, at box) { p.line(budgetLine, at.left, at.middle(), at.right, at.middle()) }}}
 }
+
+// measuredLegend explains what only a card has.
+func measuredLegend(tracks []track) (legend []entry) {
+	if slices.ContainsFunc(tracks, func(t track) bool { return len(t.used) > 0 }) {
+		legend = append(legend, entry{"memory in use", func(p pen, at box) { p.line(usedLine, at.left, at.middle(), at.right, at.middle()) }})
+	}
+	if slices.ContainsFunc(tracks, func(t track) bool { return len(t.power) > 0 }) {
+		legend = append(legend, entry{"power", func(p pen, at box) { p.line(powerLine, at.left, at.middle(), at.right, at.middle()) }})
+	}
+	return legend
+}
+
+var (
+	usedLine  = draw.LineStyle{Color: blue, Width: 1.1}
+	powerLine = draw.LineStyle{Color: orange, Width: 1.1}
+)
 
 var budgetLine = draw.LineStyle{Color: vermilion, Width: 1.3, Dashes: []vg.Length{5, 3}}
 
@@ -119,6 +144,8 @@ type track struct {
 	bars   int
 	hidden int
 	steps  []Step
+	used   []Step  // empty: not measured
+	power  []Level // likewise
 }
 
 func newTrack(d Device, from, to float64, colors map[string]int) track {
@@ -150,6 +177,10 @@ func newTrack(d Device, from, to float64, colors map[string]int) track {
 		t.bars += len(l.spans)
 	}
 	t.steps = fewer(d.Reserved, from, to)
+	if len(d.Used) > 0 {
+		t.used = fewer(d.Used, from, to)
+	}
+	t.power = fewerLevels(d.Power, from, to)
 	return t
 }
 
@@ -264,6 +295,23 @@ func fewer(steps []Step, from, to float64) []Step {
 	return append([]Step{start}, kept...)
 }
 
+// fewerLevels does the same for power, which has no value before its first sample.
+func fewerLevels(levels []Level, from, to float64) (kept []Level) {
+	steps := make([]Step, 0, len(levels))
+	for _, l := range levels {
+		if usable(l.At) && usable(l.Watts) && l.Watts >= 0 && l.At >= from && l.At <= to {
+			steps = append(steps, Step{l.At, l.Watts})
+		}
+	}
+	if len(steps) > maxSteps {
+		steps = extremes(steps, from, to)
+	}
+	for _, s := range steps {
+		kept = append(kept, Level{s.At, s.Bytes})
+	}
+	return kept
+}
+
 func extremes(steps []Step, from, to float64) (kept []Step) {
 	column := func(s Step) int { return int((s.At - from) / (to - from) * maxSteps / 2) }
 	for i := 0; i < len(steps); {
@@ -286,7 +334,11 @@ func extremes(steps []Step, from, to float64) (kept []Step) {
 }
 
 func (t *track) height() vg.Length {
-	return deviceHead + laneHeight*vg.Length(len(t.lanes)) + 8 + memoryHeight + xAxisBareRoom + trackGap
+	height := deviceHead + laneHeight*vg.Length(len(t.lanes)) + 8 + memoryHeight + xAxisBareRoom + trackGap
+	if len(t.power) > 0 {
+		height += powerGap + powerHeight
+	}
+	return height
 }
 
 func drawTracks(p pen, area box, tracks []track, from, to float64) {
@@ -336,8 +388,14 @@ func (t *track) draw(p pen, area box, x scale, ticks []tick, title string) vg.Le
 		y -= laneHeight
 	}
 	y -= 8
-	t.drawMemory(p, box{x.from, y - memoryHeight, x.to, y}, x, ticks, title)
-	return y - memoryHeight - xAxisBareRoom - trackGap
+	if len(t.power) == 0 {
+		t.drawMemory(p, box{x.from, y - memoryHeight, x.to, y}, x, ticks, title)
+		return y - memoryHeight - xAxisBareRoom - trackGap
+	}
+	t.drawMemory(p, box{x.from, y - memoryHeight, x.to, y}, x, ticks, "")
+	y -= memoryHeight + powerGap
+	t.drawPower(p, box{x.from, y - powerHeight, x.to, y}, x, ticks, title)
+	return y - powerHeight - xAxisBareRoom - trackGap
 }
 
 // paintSpan draws a state: running is solid, resident pale, loading grey with
@@ -379,7 +437,7 @@ func (t *track) nameStays(p pen, l lane, row box, x scale) {
 
 func (t *track) drawMemory(p pen, area box, x scale, ticks []tick, title string) {
 	top := t.device.Budget
-	for _, s := range t.steps {
+	for _, s := range slices.Concat(t.steps, t.used) {
 		top = max(top, s.Bytes)
 	}
 	y, yTicks := linear(1.08*top/1e9, 3)
@@ -387,18 +445,13 @@ func (t *track) drawMemory(p pen, area box, x scale, ticks []tick, title string)
 	p.yAxis(area, y, yTicks, "")
 	p.xAxis(area, x, ticks, title)
 	p.upward(area.left-38, area.middle(), tickStyle, "VRAM [GB]")
-	line := make([]vg.Point, 0, 2*len(t.steps)+1)
-	for _, s := range t.steps {
-		at := x.at(s.At)
-		if n := len(line); n > 0 {
-			line = append(line, vg.Point{X: at, Y: line[n-1].Y})
-		}
-		line = append(line, vg.Point{X: at, Y: y.at(s.Bytes / 1e9)})
-	}
-	line = append(line, vg.Point{X: area.right, Y: line[len(line)-1].Y})
+	line := staircase(t.steps, area, x, y)
 	fill := append([]vg.Point{{X: line[0].X, Y: area.bottom}}, line...)
 	p.FillPolygon(tint(slate, 0.25), append(fill, vg.Point{X: area.right, Y: area.bottom}))
 	p.StrokeLines(draw.LineStyle{Color: slate, Width: 1.1}, line)
+	if len(t.used) > 0 {
+		p.StrokeLines(usedLine, staircase(t.used, area, x, y))
+	}
 	if t.device.Budget > 0 {
 		at := y.at(t.device.Budget / 1e9)
 		p.line(budgetLine, area.left, at, area.right, at)
@@ -406,4 +459,34 @@ func (t *track) drawMemory(p pen, area box, x scale, ticks []tick, title string)
 		style.Color = vermilion
 		p.write(area.left+4, at+2.5, style, "budget "+short(t.device.Budget/1e9)+" GB")
 	}
+}
+
+// staircase is the line of what holds from one step to the next.
+func staircase(steps []Step, area box, x, y scale) []vg.Point {
+	line := make([]vg.Point, 0, 2*len(steps)+1)
+	for _, s := range steps {
+		at := x.at(s.At)
+		if n := len(line); n > 0 {
+			line = append(line, vg.Point{X: at, Y: line[n-1].Y})
+		}
+		line = append(line, vg.Point{X: at, Y: y.at(s.Bytes / 1e9)})
+	}
+	return append(line, vg.Point{X: area.right, Y: line[len(line)-1].Y})
+}
+
+func (t *track) drawPower(p pen, area box, x scale, ticks []tick, title string) {
+	top := 0.0
+	for _, l := range t.power {
+		top = max(top, l.Watts)
+	}
+	y, yTicks := linear(1.08*top, 2)
+	y.from, y.to = area.bottom, area.top
+	p.yAxis(area, y, yTicks, "")
+	p.xAxis(area, x, ticks, title)
+	p.upward(area.left-38, area.middle(), tickStyle, "power [W]")
+	line := make([]vg.Point, len(t.power))
+	for i, l := range t.power {
+		line[i] = vg.Point{X: x.at(l.At), Y: y.at(l.Watts)}
+	}
+	p.StrokeLines(powerLine, line)
 }

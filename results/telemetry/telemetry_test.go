@@ -258,3 +258,41 @@ func TestFile(t *testing.T) {
 		t.Error("a closed writer writes")
 	}
 }
+
+// TestMemories: weights are what a load adds, peaks what it and batches take.
+func TestMemories(t *testing.T) {
+	vram := func(device scheduler.DeviceID, v VRAM) Record { return Record{Device: device, Body: &v} }
+	got := Memories([]Record{
+		vram(0, VRAM{Op: "baseline", Allocated: 10}),
+		vram(0, VRAM{Model: "a", Op: "load", Allocated: 110, PeakAllocated: 130}),
+		vram(1, VRAM{Model: "b", Op: "load", Total: 1000, Free: 950}),
+		{Body: &Energy{1}},
+		vram(0, VRAM{Model: "a", Op: "run", N: 2, Allocated: 110, PeakAllocated: 150}),
+		vram(0, VRAM{Model: "a", Op: "run", N: 1, Allocated: 110, PeakAllocated: 120}),
+		vram(0, VRAM{Model: "a", Op: "evict", Allocated: 12}),
+		vram(0, VRAM{Model: "b", Op: "load", Allocated: 72, PeakReserved: 75}),
+	})
+	want := []ModelMemory{{"a", 100, 120, 140}, {"b", 60, 63, 0}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestLink: rates of the specifications, and the link that was not idling.
+func TestLink(t *testing.T) {
+	slow, fast := NewSample(), NewSample()
+	slow.LinkGen, slow.LinkWidth, fast.LinkGen, fast.LinkWidth = 1, 16, 4, 16
+	generation, width := FastestLink([]Record{{Body: slow}, {Body: fast}, {Body: slow}, {Body: NewSample()}})
+	if generation != 4 || width != 16 {
+		t.Errorf("gen %d x%d", generation, width)
+	}
+	if rate := LinkRate(4, 16); rate < 31.5e9 || rate > 31.6e9 {
+		t.Errorf("%v B/s", rate)
+	}
+	if LinkRate(Unknown, 16) != 0 || LinkRate(9, 16) != 0 || LinkRate(4, Unknown) != 0 {
+		t.Error("an unknown link has a rate")
+	}
+	if g, w := FastestLink(nil); g != Unknown || w != Unknown {
+		t.Error("a link without samples")
+	}
+}

@@ -18,11 +18,17 @@ var spanStates = map[metrics.State]charts.State{metrics.Loading: charts.Loading,
 
 // timeline turns a result's record into the residency chart.
 func timeline(head charts.Head, r *metrics.Result) *charts.Chart {
+	devices, end := timelineDevices(r)
+	from, to := timelineWindow(devices, end)
+	return charts.Residency(head, devices, from, to)
+}
+
+// timelineDevices are the timelines of a result's record, and when it ends in
+// seconds; none without a record.
+func timelineDevices(r *metrics.Result) (devices []charts.Device, end float64) {
 	if r == nil || r.Timeline == nil {
-		return charts.Residency(head, nil, 0, 0)
+		return nil, 0
 	}
-	var devices []charts.Device
-	end := 0.0
 	for _, t := range r.Timeline.Tracks {
 		d := charts.Device{Name: t.Name, Budget: float64(t.Budget)}
 		for _, s := range t.Spans {
@@ -34,8 +40,7 @@ func timeline(head charts.Head, r *metrics.Result) *charts.Chart {
 		}
 		devices = append(devices, d)
 	}
-	from, to := timelineWindow(devices, end)
-	return charts.Residency(head, devices, from, to)
+	return devices, end
 }
 
 // How much of a run a residency chart shows: more would be a band of colour.

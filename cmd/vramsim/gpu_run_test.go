@@ -72,6 +72,11 @@ func TestGPURun(t *testing.T) {
 	}
 	checkHardware(t, dir, m)
 	sameSwitches(t, dir)
+	// Whether targets are held is up to the host, closure is not.
+	code, stdout, stderr = vramsim(t, "fidelity", dir.Join("simulation"), dir.Path, "--ablation=false")
+	if (code != exitOK && code != exitThreshold) || !strings.Contains(stdout, "held: closure a") || !strings.Contains(stdout, "held: closure b") {
+		t.Errorf("fidelity: exit %d: %s%s", code, stdout, stderr)
+	}
 }
 
 func checkHardware(t *testing.T, dir *rundir.Dir, m *rundir.Manifest) {

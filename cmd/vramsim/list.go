@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -63,7 +64,7 @@ func lists() []listed {
 		}},
 		{name: "metrics", head: []string{"NAME", "UNIT", "KIND", "FORMULA"}, rows: listMetrics},
 		{name: "charts", head: []string{"NAME", "SHOWS"}, rows: func() (rows [][]string) {
-			for _, c := range charts.All() {
+			for _, c := range slices.Concat(charts.All(), charts.Hardware(), charts.Compared()) {
 				rows = append(rows, []string{c.Name, c.What})
 			}
 			return rows

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/fidelity"
 	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/results/report"
 	"github.com/vramsim/vramsim/results/rundir"
@@ -62,10 +64,16 @@ func newPlot(a *app) *cobra.Command {
 	return cmd
 }
 
+// chartNames are those of any run, then those of runs on a card.
 func chartNames() []string {
-	var names []string
-	for _, c := range charts.All() {
-		names = append(names, c.Name)
+	return slices.Concat(namesOf(charts.All()), namesOf(charts.Hardware()), namesOf(charts.Compared()))
+}
+
+// drawnCharts are the charts that a report of the run shows.
+func drawnCharts(m *rundir.Manifest) []string {
+	names := namesOf(charts.All())
+	if m.Hardware != nil {
+		names = append(names, namesOf(charts.Hardware())...)
 	}
 	return names
 }
@@ -116,14 +124,18 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 	if in.Resolved, err = os.ReadFile(dir.Join("resolved.yaml")); err != nil {
 		return err
 	}
+	if err := a.beside(dir, m, &in); err != nil {
+		return err
+	}
 	cells := min(len(s.Cells), maxDrawnCells)
 	if cells < len(s.Cells) {
 		in.Facts = append(in.Facts, report.Fact{Name: "charts", Value: fmt.Sprintf("of %d of the %d cells; vramsim plot RUN --cell ID draws any", cells, len(s.Cells))})
 	}
-	bar := a.newProgress(cells*len(chartNames()), "drawing")
+	names := drawnCharts(m)
+	bar := a.newProgress(cells*len(names), "drawing")
 	defer bar.close()
 	for i := range cells {
-		for _, name := range chartNames() {
+		for _, name := range names {
 			figures, err := drawChart(dir, s, &s.Cells[i], name, formats)
 			if err != nil {
 				return err
@@ -133,6 +145,28 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 		}
 	}
 	return writeReports(dir, in, reports)
+}
+
+// beside adds to the report of a run on a card how far it is from its own
+// simulation, as the logs of both tell.
+func (a *app) beside(dir *rundir.Dir, m *rundir.Manifest, in *report.Input) error {
+	if m.Hardware == nil {
+		return nil
+	}
+	if _, err := os.Stat(dir.Join("simulation", "manifest.json")); err != nil {
+		return nil // it was taken away
+	}
+	c, err := a.openComparison(dir.Join("simulation"), dir.Path)
+	if err != nil {
+		return err
+	}
+	compared, err := c.input(context.Background(), false)
+	if err != nil {
+		return err
+	}
+	compared.Targets = targetsFor("", m.Hardware)
+	in.Fidelity = fidelity.Compute(*compared)
+	return nil
 }
 
 // shellCommand joins arguments into a command line for a POSIX shell, quoting
@@ -174,6 +208,9 @@ func drawChart(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name str
 	c, err := chartOf(dir, s, cell, name, "")
 	if err != nil {
 		return nil, err
+	}
+	if c.Empty() && !slices.Contains(namesOf(charts.All()), name) {
+		return nil, nil // what the executor does not measure
 	}
 	var figures []report.Figure
 	for i, f := range formats {
@@ -226,6 +263,9 @@ func chartOf(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name, poli
 	}
 	if policy == "" {
 		policy = chosen(s, cell)
+	}
+	if !slices.Contains(namesOf(charts.All()), name) {
+		return hardwareChart(dir, s, cell, name, policy)
 	}
 	r, err := firstResult(dir, cell.ID, policy)
 	if err != nil {

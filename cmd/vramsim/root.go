@@ -71,7 +71,7 @@ Results go to standard output, messages to standard error. Exit codes:
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "a message for each simulation")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours (also NO_COLOR)")
 	root.AddCommand(newRun(a), newSweep(a), newCompare(a), newReport(a), newPlot(a), newGen(a),
-		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newCalibrate(a), newTrace(a), newExplain(a), newGPU(a), newMan(a), newVersion(a))
+		newCheck(a), newReplay(a), newExport(a), newInit(a), newList(a), newSchema(a), newImport(a), newCalibrate(a), newTrace(a), newExplain(a), newGPU(a), newFidelity(a), newMan(a), newVersion(a))
 	return root
 }
 

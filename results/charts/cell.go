@@ -24,6 +24,9 @@ var titles = map[string]string{
 	"phase-errors": "How well durations were predicted",
 }
 
+// TitleOf returns the title of the named chart.
+func TitleOf(name string) string { return titles[name] }
+
 // HeadOf returns the head of the named chart of a cell: its title, and below
 // it experiment, cell and replicates. detail, if any, is added, like the
 // policy of a timeline.

@@ -179,7 +179,7 @@ func (c *Cell) sections() []Section {
 		if some {
 			unit := ""
 			if counted(col.figure) {
-				unit = "simulated/measured"
+				unit = "sim/card"
 			}
 			addColumn(&g, table.Column{Title: col.title, Unit: unit, Right: true, Rank: col.rank}, column)
 		}
@@ -251,35 +251,47 @@ func (p *Policy) lines() (lines []string) {
 	return lines
 }
 
-// phaseGrid adds up the phases of all cells and policies, model by model.
-func (r *Result) phaseGrid() (table.Grid, bool) {
-	type key struct {
-		model string
-		phase Phase
+// Phases adds up the phases of all policies of the cell, model by model.
+func (c *Cell) Phases() []PhaseError {
+	var all []PhaseError
+	for i := range c.Policies {
+		all = append(all, c.Policies[i].Phases...)
 	}
-	sums := map[key]*PhaseError{}
-	var order []key
-	for _, c := range r.Cells {
-		for _, p := range c.Policies {
-			for _, e := range p.Phases {
-				k := key{e.Model, e.Phase}
-				if sums[k] == nil {
-					sums[k] = &PhaseError{Model: e.Model, Phase: e.Phase}
-					order = append(order, k)
-				}
-				sums[k].N += e.N
-				sums[k].Predicted += e.Predicted * Number(e.N)
-				sums[k].Measured += e.Measured * Number(e.N)
-			}
+	return added(all)
+}
+
+// added adds up what several runs say of the same phase of the same model, in
+// the order of their first appearance.
+func added(all []PhaseError) (sums []PhaseError) {
+	for _, e := range all {
+		i := slices.IndexFunc(sums, func(s PhaseError) bool { return s.Model == e.Model && s.Phase == e.Phase })
+		if i < 0 {
+			i = len(sums)
+			sums = append(sums, PhaseError{Model: e.Model, Phase: e.Phase})
 		}
+		sums[i].N += e.N
+		sums[i].Predicted += e.Predicted * Number(e.N)
+		sums[i].Measured += e.Measured * Number(e.N)
+	}
+	for i := range sums {
+		e := &sums[i]
+		e.Predicted, e.Measured = e.Predicted/Number(e.N), e.Measured/Number(e.N)
+		e.Error = relative(float64(e.Predicted), float64(e.Measured))
+	}
+	return sums
+}
+
+// phaseGrid shows the phases of all cells together.
+func (r *Result) phaseGrid() (table.Grid, bool) {
+	var all []PhaseError
+	for i := range r.Cells {
+		all = append(all, r.Cells[i].Phases()...)
 	}
 	g := table.Grid{Columns: []table.Column{{Title: "model"}, {Title: "phase"}, {Title: "measured", Right: true}, {Title: "predicted mean", Unit: "ms", Right: true},
 		{Title: "measured mean", Unit: "ms", Right: true}, {Title: "error", Right: true}}}
-	for _, k := range order {
-		e := sums[k]
-		n := float64(e.N)
-		g.Rows = append(g.Rows, table.Row{Status: summary.Valid, Cells: []string{k.model, string(k.phase), strconv.Itoa(e.N),
-			decimal(float64(e.Predicted) / n * 1e3), decimal(float64(e.Measured) / n * 1e3), errorText(relative(float64(e.Predicted), float64(e.Measured)))}})
+	for _, e := range added(all) {
+		g.Rows = append(g.Rows, table.Row{Status: summary.Valid, Cells: []string{e.Model, string(e.Phase), strconv.Itoa(e.N),
+			decimal(float64(e.Predicted) * 1e3), decimal(float64(e.Measured) * 1e3), errorText(e.Error)}})
 	}
 	return g, len(g.Rows) > 0
 }
@@ -429,4 +441,21 @@ func decimal(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// Best returns the policy that the card found best by mean latency or, without
+// a ranking, the first that was measured; nil if none was.
+func (c *Cell) Best() *Policy {
+	best := ""
+	for _, r := range c.Rankings {
+		if r.Figure == LatencyMean {
+			best = r.Best
+		}
+	}
+	for i := range c.Policies {
+		if p := &c.Policies[i]; p.Measured > 0 && (best == "" || p.Policy == best) {
+			return p
+		}
+	}
+	return nil
 }

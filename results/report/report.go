@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/fidelity"
 	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/results/table"
 )
@@ -22,6 +23,9 @@ type Input struct {
 	Resolved []byte // resolved.yaml
 	Command  string // that reproduces the run
 	Facts    []Fact // seed, versions, digests: what identifies the run
+	// Fidelity is how far a run on a card is from its simulation; nil if it is
+	// none or was not compared.
+	Fidelity *fidelity.Result
 }
 
 // Fact is one line of the section on reproduction.
@@ -52,6 +56,9 @@ type page struct {
 	Facts   []Fact
 	YAML    string
 	Failed  []summary.Outcome
+	// Compared is the run beside its simulation, Label what its figures are.
+	Compared []fidelity.Section
+	Label    string
 }
 
 // section is one cell of the page.
@@ -80,6 +87,9 @@ func HTML(w io.Writer, in Input) error {
 	}
 	p := page{Summary: in.Summary, Verdict: table.Verdict(in.Summary), Command: in.Command, Facts: in.Facts,
 		YAML: string(in.Resolved), Failed: in.Summary.Failed()}
+	if in.Fidelity != nil {
+		p.Compared, p.Label = in.Fidelity.SideBySide(), in.Fidelity.Hardware.Label
+	}
 	for i, g := range table.Grids(in.Summary) {
 		s := section{Grid: g, Index: i + 1}
 		if s.Title == "" {
@@ -88,7 +98,7 @@ func HTML(w io.Writer, in Input) error {
 		for _, f := range in.Figures {
 			switch {
 			case f.Cell != g.Cell || g.Blank:
-			case f.Name == "residency":
+			case f.Name == "residency" || f.Name == "power":
 				s.Wide = append(s.Wide, embedded(f))
 			default:
 				s.Figures = append(s.Figures, embedded(f))
@@ -134,6 +144,11 @@ func Markdown(w io.Writer, in Input) error {
 	if err := table.Markdown(&out, in.Summary); err != nil {
 		return err
 	}
+	if in.Fidelity != nil {
+		if err := compared(&out, in.Fidelity); err != nil {
+			return err
+		}
+	}
 	if len(in.Figures) > 0 {
 		out.WriteString("\n## Charts\n")
 	}
@@ -154,6 +169,32 @@ func Markdown(w io.Writer, in Input) error {
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// compared writes a run on a card beside its simulation.
+func compared(out *bytes.Buffer, r *fidelity.Result) error {
+	out.WriteString("\n## Simulated and measured\n\n")
+	if r.Hardware.Label != "" {
+		fmt.Fprintf(out, "**%s**\n\n", table.EscapeMarkdown(r.Hardware.Label))
+	}
+	for _, s := range r.SideBySide() {
+		if s.Title != "" {
+			fmt.Fprintf(out, "### %s\n\n", table.EscapeMarkdown(s.Title))
+		}
+		if len(s.Grid.Columns) > 0 {
+			if err := table.MarkdownGrid(out, s.Grid); err != nil {
+				return err
+			}
+			out.WriteString("\n")
+		}
+		for _, line := range s.Lines {
+			fmt.Fprintf(out, "- %s\n", table.EscapeMarkdown(line))
+		}
+		if len(s.Lines) > 0 {
+			out.WriteString("\n")
+		}
+	}
+	return nil
 }
 
 // fenced puts text into a code block whose fence is longer than any in it.

@@ -283,5 +283,8 @@ func (c *Cell) perModel(of func(Offered) float64) string {
 	return text
 }
 
+// Redrawn reports whether each replicate has arrivals of its own.
+func (c *Cell) Redrawn() bool { return c.workload.random() }
+
 // Deterministic reports whether nothing in the cell is random.
 func (c *Cell) Deterministic() bool { return !c.random }

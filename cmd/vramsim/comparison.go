@@ -143,6 +143,13 @@ func (c *comparison) input(ctx context.Context, ablation bool) (*fidelity.Input,
 			return nil, err
 		}
 	}
+	s, _, err := readSummary(c.measured.dir.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // an interrupted run may have none
+		return nil, err
+	}
+	if err == nil {
+		in.Unranked = s.Unranked
+	}
 	in.Closure, in.Unmatched = c.closure, c.unmatched
 	return in, nil
 }

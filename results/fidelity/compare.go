@@ -15,7 +15,7 @@ import (
 // Compute compares the two sides of in.
 func Compute(in Input) *Result {
 	r := &Result{Schema: Schema, Simulation: in.Simulation, Hardware: in.Hardware, Closure: in.Closure, Cells: []Cell{},
-		Unmatched: orNone(in.Unmatched), Notes: orNone(in.Notes)}
+		Unranked: in.Unranked, Unmatched: orNone(in.Unmatched), Notes: orNone(in.Notes)}
 	for _, check := range []*Check{&r.Closure.Decisions, &r.Closure.Events} {
 		if check.Broken == nil {
 			check.Broken = []Break{}
@@ -24,6 +24,9 @@ func Compute(in Input) *Result {
 	var inside, seen float64
 	for i := range in.Cells {
 		c := cellOf(&in.Cells[i])
+		if in.Unranked != "" {
+			c.Rankings = []Ranking{}
+		}
 		for _, p := range c.Policies {
 			if n := float64(p.Items.Coverage.N); n > 0 {
 				inside += n * float64(p.Items.Coverage.Share)

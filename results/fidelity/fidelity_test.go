@@ -238,6 +238,11 @@ func TestStatus(t *testing.T) {
 	if !reflect.DeepEqual(unjudged, []string{"coverage of the 90 % interval"}) {
 		t.Errorf("not judged: %v", unjudged)
 	}
+	if r := Compute(Input{Unranked: "the server moves models", Closure: r.Closure, Targets: &loose, Cells: []CellInput{{Models: models, Policies: []PolicyInput{
+		{Policy: "a", Simulated: []*Run{fold(t, logOf(9, 2), 0, "w")}, Measured: []*Run{fold(t, logOf(9, 2), 0, "w")}},
+		{Policy: "b", Simulated: []*Run{fold(t, logOf(8, 2), 0, "w")}, Measured: []*Run{fold(t, logOf(7, 2), 0, "w")}}}}}}); r.Ranking.Cells != 0 || r.Status != Held {
+		t.Errorf("an unranked run is ranked: %+v, %s", r.Ranking, r.Status)
+	}
 	r.Closure.Events.Broken = []Break{{Log: "l", Seq: 4}}
 	if r.status(&loose) != Broken {
 		t.Error("a broken closure is not broken")

@@ -35,6 +35,9 @@ type Input struct {
 	Notes []string
 	// Unmatched names cells and policies that only one side has.
 	Unmatched []string
+	// Unranked says why no policy may be chosen by the card's figures; empty if
+	// one may.
+	Unranked string
 }
 
 // Side is one of the two runs.
@@ -124,6 +127,7 @@ type Result struct {
 	Closure    Closure      `json:"closure"`
 	Cells      []Cell       `json:"cells"`
 	Ranking    Overall      `json:"ranking"`
+	Unranked   string       `json:"unranked,omitempty"` // why there is no ranking
 	Judgements []Judgement  `json:"judgements"`
 	Unmatched  []string     `json:"unmatched"`
 	Notes      []string     `json:"notes"`

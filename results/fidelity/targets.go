@@ -192,9 +192,12 @@ func (r *Result) coverage(t *Targets) {
 func (r *Result) rankings(t *Targets) {
 	top1 := Judgement{What: "top-1", Limit: "≥ " + percent(t.Top1), Value: r.Ranking.Top1}
 	regret := Judgement{What: "regret", Limit: "≤ " + percent(t.Regret), Value: r.Ranking.Regret}
-	if r.Ranking.Cells == 0 {
+	switch {
+	case r.Unranked != "":
+		top1.Text, regret.Text = r.Unranked, r.Unranked
+	case r.Ranking.Cells == 0:
 		top1.Text, regret.Text = "no cell has two policies", "no cell has two policies"
-	} else {
+	default:
 		top1.Judged, top1.OK = true, float64(r.Ranking.Top1) >= t.Top1
 		regret.Judged = r.Ranking.Regret.Known()
 		regret.OK = float64(r.Ranking.Regret) <= t.Regret

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -151,15 +150,14 @@ func powerChart(head charts.Head, r *metrics.Result, side []telemetry.Record) *c
 
 // comparedTwin draws a chart of a hardware run against its own simulation.
 func comparedTwin(dir *rundir.Dir, cell *summary.Cell, name string) (*charts.Chart, error) {
-	c, err := (&app{quiet: true}).openComparison(dir.Join("simulation"), dir.Path)
+	m, err := dir.Manifest()
 	if err != nil {
 		return nil, err
 	}
-	in, err := c.input(context.Background(), false)
+	r, err := (&app{quiet: true}).besideSimulation(dir, m)
 	if err != nil {
 		return nil, err
 	}
-	r := fidelity.Compute(*in)
 	for i := range r.Cells {
 		if r.Cells[i].Measured == cell.ID {
 			return comparedChart(r, &r.Cells[i], name), nil

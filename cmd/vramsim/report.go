@@ -124,9 +124,7 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 	if in.Resolved, err = os.ReadFile(dir.Join("resolved.yaml")); err != nil {
 		return err
 	}
-	if err := a.beside(dir, m, &in); err != nil {
-		return err
-	}
+	a.beside(dir, m, &in)
 	cells := min(len(s.Cells), maxDrawnCells)
 	if cells < len(s.Cells) {
 		in.Facts = append(in.Facts, report.Fact{Name: "charts", Value: fmt.Sprintf("of %d of the %d cells; vramsim plot RUN --cell ID draws any", cells, len(s.Cells))})
@@ -148,25 +146,29 @@ func (a *app) drawRun(dir *rundir.Dir, s *summary.Summary, m *rundir.Manifest, f
 }
 
 // beside adds to the report of a run on a card how far it is from its own
-// simulation, as the logs of both tell.
-func (a *app) beside(dir *rundir.Dir, m *rundir.Manifest, in *report.Input) error {
+// simulation, as the logs of both tell; where they do not, a fact says why.
+func (a *app) beside(dir *rundir.Dir, m *rundir.Manifest, in *report.Input) {
 	if m.Hardware == nil {
-		return nil
+		return
 	}
-	if _, err := os.Stat(dir.Join("simulation", "manifest.json")); err != nil {
-		return nil // it was taken away
+	r, err := a.besideSimulation(dir, m)
+	if err != nil {
+		in.Facts = append(in.Facts, report.Fact{Name: "simulation", Value: "not compared: " + err.Error()})
 	}
+	in.Fidelity = r
+}
+
+func (a *app) besideSimulation(dir *rundir.Dir, m *rundir.Manifest) (*fidelity.Result, error) {
 	c, err := a.openComparison(dir.Join("simulation"), dir.Path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	compared, err := c.input(context.Background(), false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	compared.Targets = targetsFor("", m.Hardware)
-	in.Fidelity = fidelity.Compute(*compared)
-	return nil
+	return fidelity.Compute(*compared), nil
 }
 
 // shellCommand joins arguments into a command line for a POSIX shell, quoting

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/results/charts"
+	"github.com/vramsim/vramsim/results/fidelity"
 	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/results/summary"
 )
@@ -165,5 +166,37 @@ func TestErrors(t *testing.T) {
 	in := input(names...)
 	if !errors.Is(HTML(full{}, in), io.ErrShortWrite) || !errors.Is(Markdown(full{}, in), io.ErrShortWrite) {
 		t.Error("a full disk is no error")
+	}
+}
+
+// TestCompared: a run on a card stands beside its simulation, with signed
+// errors, what its figures are, and what is not as it should be.
+func TestCompared(t *testing.T) {
+	in := input("seed", "sticky")
+	run := func(latency, switches float64) *fidelity.Run {
+		return &fidelity.Run{Workload: "w", Figures: map[string]float64{fidelity.LatencyMean: latency, "model_switches": switches}}
+	}
+	in.Fidelity = fidelity.Compute(fidelity.Input{Hardware: fidelity.Side{Executor: "sleep", Label: "no <hardware> figures"},
+		Closure: fidelity.Closure{Decisions: fidelity.Check{Logs: 2}, Events: fidelity.Check{Logs: 2, Broken: []fidelity.Break{{Log: "cells/x", Seq: 7}}}},
+		Cells: []fidelity.CellInput{{Set: map[string]string{"hardware.gpus[0].memory": "8GB"}, Policies: []fidelity.PolicyInput{
+			{Policy: "sticky", Simulated: []*fidelity.Run{run(1.02, 7)}, Measured: []*fidelity.Run{run(1, 8)}}}}}})
+	var page, md bytes.Buffer
+	if err := errors.Join(HTML(&page, in), Markdown(&md, in)); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"Simulated and measured", "<h3>gpus[0].memory = 8GB</h3>", "no &lt;hardware&gt; figures", "<td class=\"num\">&#43;2%</td>", "<td class=\"num\">7</td><td class=\"num\">8</td>", "in 1 of 2 logs", "cells/x differs at event 7"} {
+		if !strings.Contains(page.String(), part) {
+			t.Errorf("the page lacks %q", part)
+		}
+	}
+	for _, part := range []string{"## Simulated and measured", "| sticky |", "+2%", "cells/x differs at event 7"} {
+		if !strings.Contains(md.String(), part) {
+			t.Errorf("Markdown lacks %q", part)
+		}
+	}
+	in.Fidelity = nil
+	page.Reset()
+	if err := HTML(&page, in); err != nil || strings.Contains(page.String(), "Simulated and measured") {
+		t.Errorf("a simulation stands beside nothing (%v)", err)
 	}
 }

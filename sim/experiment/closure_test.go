@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim"
@@ -382,3 +383,39 @@ func TestClosureOfSimulations(t *testing.T) {
 type kept []scheduler.Event
 
 func (k *kept) Append(events []scheduler.Event) error { *k = append(*k, events...); return nil }
+
+// TestMiniatureIsRobust: in the experiment that tests carry out on the real
+// clock no two instants are so close that a host late by milliseconds could
+// exchange them, under any policy.
+func TestMiniatureIsRobust(t *testing.T) {
+	for _, set := range [][]string{nil, {"workload.items=4"}} {
+		e, err := Load("templates/gpu-miniature.yaml", policies.Builtin(), Options{Set: set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range e.Cells[0].Policies {
+			keepsApart(t, e.Cells[0], p)
+		}
+	}
+}
+
+func keepsApart(t *testing.T, cell *Cell, policy int) {
+	t.Helper()
+	setup, err := cell.Setup(policy, 0, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := scheduler.New(setup.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log kept
+	if err := errors.Join(scheduler.Drive(t.Context(), core, setup.World, &log), setup.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(log); i++ {
+		if gap := log[i].At - log[i-1].At; gap > 0 && gap < 20*scheduler.Millisecond {
+			t.Errorf("%s: events %d and %d are %v apart", cell.Policies[policy].Name, i-1, i, gap)
+		}
+	}
+}

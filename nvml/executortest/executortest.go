@@ -112,6 +112,7 @@ type rig struct {
 	cancelled, illegal map[uint64]bool
 	failures           int // of others, that lost nothing
 	lost, closing      bool
+	hung               bool // since the last restart: the device may be lost, which nothing said yet
 }
 
 const mib = scheduler.Bytes(1 << 20)
@@ -328,6 +329,7 @@ func (r *rig) failed(c *scheduler.Command, why *scheduler.CommandError) {
 	if why.Text == "" {
 		r.t.Errorf("%v failed (%v) and does not say why", c.Op, why.Code)
 	}
+	r.hung = r.hung || why.Code == scheduler.FailureTimeout
 	most := 0
 	if r.script.Fault == Failure || r.script.Fault == Hang {
 		most = 1
@@ -363,12 +365,12 @@ func (r *rig) restart() {
 		}
 	}
 	clear(r.state)
-	r.lost = false
+	r.lost, r.hung = false, false
 }
 
 // conserved compares what is held with what is resident.
 func (r *rig) conserved() {
-	if r.bench.Held == nil {
+	if r.bench.Held == nil || r.hung {
 		return
 	}
 	held, err := r.bench.Held()

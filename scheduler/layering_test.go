@@ -186,3 +186,22 @@ func undetermined(s source) []string {
 	})
 	return found
 }
+
+// TestNoListener: nothing in the module opens a listening socket. Whatever ever
+// has to would listen on the loopback address only and check Host and Origin.
+func TestNoListener(t *testing.T) {
+	for _, s := range sources(t) {
+		ast.Inspect(s.tree, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			name := sel.Sel.Name
+			if x, ok := sel.X.(*ast.Ident); ok && (x.Name == "net" || x.Name == "http" || x.Name == "tls" || x.Name == "unix" || x.Name == "syscall") &&
+				(strings.HasPrefix(name, "Listen") || strings.HasPrefix(name, "Serve") && name != "ServeMux" || name == "Server" || name == "FileListener") {
+				t.Errorf("%s/%s uses %s.%s", s.pkg, s.name, x.Name, name)
+			}
+			return true
+		})
+	}
+}

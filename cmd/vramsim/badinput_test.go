@@ -21,7 +21,7 @@ type badInput struct {
 // TestBadInput runs every form of every input that the list has for traces,
 // experiments, logs and outputs.
 func TestBadInput(t *testing.T) {
-	for _, group := range [][]badInput{badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics()} {
+	for _, group := range [][]badInput{badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork()} {
 		for _, c := range group {
 			t.Run(strings.TrimSpace(c.id+" "+c.form), c.check)
 		}
@@ -33,7 +33,6 @@ func elsewhere() map[string]string {
 	return map[string]string{
 		"policy-script":   "policies are not scripts in this build; experiments with one are refused",
 		"worker-protocol": "workers belong to the hardware world",
-		"network":         "nothing here talks over a socket",
 	}
 }
 
@@ -58,7 +57,7 @@ func TestBadInputIsComplete(t *testing.T) {
 		t.Fatalf("the list has %d inputs", len(list.Cases))
 	}
 	tests := map[string][]badInput{}
-	for _, c := range slices.Concat(badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics()) {
+	for _, c := range slices.Concat(badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork()) {
 		tests[c.id] = append(tests[c.id], c)
 	}
 	for _, in := range list.Cases {

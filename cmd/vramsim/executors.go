@@ -21,6 +21,7 @@ type executorFlags struct {
 	hostTier   string
 	worker     string
 	workerMode string
+	http       httpFlags
 
 	changed func(flag string) bool
 	command []string // of the worker
@@ -35,16 +36,18 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.hostTier, "host-tier", "pagecache", "what loads from the host tier read: `pagecache` or pinned memory"+only("host-tier"))
 	flags.StringVar(&f.worker, "worker", "", "`command` of the child process that runs the models"+only("worker"))
 	flags.StringVar(&f.workerMode, "worker-mode", "shared", "`shared` process for all models, or isolated ones"+only("worker-mode"))
+	f.http.add(flags)
 }
 
 // executorsOf says which executors a flag is for.
 func executorsOf() map[string][]string {
-	return map[string][]string{"weights": {"worker"}, "host-tier": {"worker"}, "worker": {"worker"}, "worker-mode": {"worker"}}
+	return map[string][]string{"weights": {"worker"}, "host-tier": {"worker"}, "worker": {"worker"}, "worker-mode": {"worker"},
+		"server": {"http"}, "server-name": {"http"}, "server-token": {"http"}, "allow-remote": {"http"}}
 }
 
 func only(flag string) string { return " (" + strings.Join(executorsOf()[flag], ", ") + ")" }
 
-func executorNames() []string { return []string{"worker", "sleep"} }
+func executorNames() []string { return []string{"worker", "http", "sleep"} }
 
 // validate refuses what says nothing, and reads the rest.
 func (f *executorFlags) validate() (err error) {
@@ -62,8 +65,11 @@ func (f *executorFlags) validate() (err error) {
 	case f.workerMode != "shared" && f.workerMode != "isolated":
 		return unknown("worker mode", f.workerMode, []string{"shared", "isolated"})
 	}
-	if f.name == "worker" {
+	switch f.name {
+	case "worker":
 		return f.readWorker()
+	case "http":
+		return f.http.read()
 	}
 	return nil
 }
@@ -103,7 +109,12 @@ func (f *executorFlags) label(c *cards) string {
 }
 
 // unranked says why no policy may be chosen by the figures, "" if one may.
-func (f *executorFlags) unranked() string { return "" }
+func (f *executorFlags) unranked() string {
+	if f.name == "http" {
+		return f.http.unranked()
+	}
+	return ""
+}
 
 // settings are what the manifest says of the executor.
 func (f *executorFlags) settings() map[string]string {
@@ -119,6 +130,8 @@ func (f *executorFlags) settings() map[string]string {
 			s[flag] = strings.Join(f.command, " ")
 		case "worker-mode":
 			s[flag] = f.workerMode
+		case "server":
+			f.http.settings(s)
 		}
 	}
 	return s
@@ -171,6 +184,8 @@ func (b *bench) open() (scheduler.Executor, error) {
 	switch b.flags.name {
 	case "worker":
 		return b.openWorker()
+	case "http":
+		return b.openHTTP()
 	}
 	return nil, fmt.Errorf("there is no executor %q", b.flags.name)
 }

@@ -129,3 +129,22 @@ func TestServerFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestDoctorServer: what a server says of itself, or that it says nothing.
+func TestDoctorServer(t *testing.T) {
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "token"), "hush-1234\n")
+	args := []string{"gpu", "doctor", "--folder", folder, "--server-token", filepath.Join(folder, "token"), "--server"}
+	code, stdout, stderr := vramsim(t, append(args, "ollama="+ollama(t, "hush-1234"))...)
+	for _, want := range []string{"ollama 0, 3 models", "moves models unasked", "none resident"} {
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d, nothing of %q:\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	for server, want := range map[string]string{"ollama=" + ollama(t, "other"): "answered 401", "ollama=http://127.0.0.1:1": "does not answer"} {
+		code, stdout, stderr = vramsim(t, append(args, server)...)
+		if code != exitHardware || !strings.Contains(stdout, want) || strings.Contains(stdout+stderr, "hush") {
+			t.Errorf("%s: exit %d:\n%s%s", server, code, stdout, stderr)
+		}
+	}
+}

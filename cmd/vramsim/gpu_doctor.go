@@ -25,6 +25,7 @@ type doctorFlags struct {
 	gpus     []string
 	folder   string
 	worker   string
+	http     httpFlags
 	shared   bool
 	json     bool
 	selfTest bool
@@ -55,6 +56,9 @@ it takes no memory.
 			if f.worker != "" && !cmd.Flags().Changed("executor") {
 				f.executor = "worker"
 			}
+			if len(f.http.servers) > 0 && !cmd.Flags().Changed("executor") {
+				f.executor = "http"
+			}
 			return a.gpuDoctor(cmd.Context(), &f)
 		},
 	}
@@ -62,6 +66,7 @@ it takes no memory.
 	flags.StringVar(&f.executor, "executor", "cuda", "`name` of the executor that is to run: "+strings.Join(doctorExecutors(), ", "))
 	flags.StringArrayVar(&f.gpus, "gpu", nil, "`UUID` of a card to examine; all if left out (repeatable)")
 	flags.StringVar(&f.worker, "worker", "", "`command` of a worker to start and ask for its device and libraries; for --executor worker")
+	f.http.add(flags)
 	flags.StringVar(&f.folder, "folder", ".", "`folder` that weights will be loaded from")
 	flags.BoolVar(&f.shared, "shared", false, "others may use the card: they are a warning")
 	flags.BoolVar(&f.json, "json", false, "print everything as JSON")
@@ -112,6 +117,13 @@ func (f *doctorFlags) options() (o doctor.Options, err error) {
 	o = doctor.Options{Folder: f.folder, Own: []int{os.Getpid()}, Needs: doctor.Needs{Card: requirement(f.executor), Devices: f.gpus, Shared: f.shared}}
 	if f.worker != "" {
 		check, err := workerCheck(f.worker)
+		if err != nil {
+			return o, err
+		}
+		o.Checks = append(o.Checks, check)
+	}
+	if len(f.http.servers) > 0 {
+		check, err := serverCheck(&f.http)
 		if err != nil {
 			return o, err
 		}

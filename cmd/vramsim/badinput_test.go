@@ -19,9 +19,9 @@ type badInput struct {
 }
 
 // TestBadInput runs every form of every input that the list has for traces,
-// experiments, logs and outputs.
+// experiments, logs, outputs and workers.
 func TestBadInput(t *testing.T) {
-	for _, group := range [][]badInput{badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork()} {
+	for _, group := range [][]badInput{badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork(), badWorkers()} {
 		for _, c := range group {
 			t.Run(strings.TrimSpace(c.id+" "+c.form), c.check)
 		}
@@ -31,8 +31,7 @@ func TestBadInput(t *testing.T) {
 // elsewhere says which groups of the list are no part of this command yet.
 func elsewhere() map[string]string {
 	return map[string]string{
-		"policy-script":   "policies are not scripts in this build; experiments with one are refused",
-		"worker-protocol": "workers belong to the hardware world",
+		"policy-script": "policies are not scripts in this build; experiments with one are refused",
 	}
 }
 
@@ -57,7 +56,7 @@ func TestBadInputIsComplete(t *testing.T) {
 		t.Fatalf("the list has %d inputs", len(list.Cases))
 	}
 	tests := map[string][]badInput{}
-	for _, c := range slices.Concat(badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork()) {
+	for _, c := range slices.Concat(badTraces(), badNumbers(), badGraphs(), badConfigs(), badSizes(), badLogs(), badOutputs(), badStatistics(), badNetwork(), badWorkers()) {
 		tests[c.id] = append(tests[c.id], c)
 	}
 	for _, in := range list.Cases {

@@ -196,7 +196,8 @@ func (e *Executor) compare(c *call) {
 	if used := m.Total - m.Free; err == nil && seen > used+mismatch {
 		e.cfg.notice(Notice{Kind: VRAMMismatch, Seq: c.Seq, Model: e.name(c.Model), PID: c.session.child.pid(), Reported: int64(used),
 			Seen: int64(seen), Text: fmt.Sprintf("the worker tells of %v in use, the driver of %v", used, seen)})
-		m.Free = max(0, m.Total-seen)
+		// The framework's own figures are no better than that one.
+		*m = scheduler.DeviceMemory{Free: max(0, m.Total-seen), Total: m.Total}
 	}
 }
 

@@ -62,9 +62,10 @@ type Config struct {
 	Stderr      string
 	StderrLimit scheduler.Bytes
 	Timeouts    Timeouts
-	// Observed, if not nil, returns the bytes that the driver says the worker's
-	// processes hold. It is asked after each reply that tells of memory, and
-	// counts where the worker says less.
+	// Observed, if not nil, returns the bytes that the driver says are in use on
+	// the device. It is asked after each reply that tells of memory, and counts
+	// where the worker tells of less: nothing else that it says of memory is
+	// then believed.
 	Observed func() (scheduler.Bytes, error)
 	// Notice, if not nil, is told what no outcome can tell. It is called from
 	// several goroutines and must not call the executor.

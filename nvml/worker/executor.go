@@ -89,6 +89,18 @@ func (e *Executor) Hello() *Hello {
 	return e.hello
 }
 
+// Pids returns the processes of the workers that are running, for telling
+// their memory from that of others. What they started is not among them.
+func (e *Executor) Pids() (pids []int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.sessions {
+		pids = append(pids, s.child.pid())
+	}
+	slices.Sort(pids)
+	return pids
+}
+
 // Outcomes returns the channel of outcomes.
 func (e *Executor) Outcomes() <-chan scheduler.Outcome { return e.outcomes }
 

@@ -26,6 +26,7 @@ func TestLosses(t *testing.T) {
 	}{
 		{fakeworker.Hang, "(timeout): run a had no answer in 700ms"},
 		{fakeworker.Crash, "(it ended): exit status 3"},
+		{fakeworker.Killed, "(it ended): signal: killed"},
 		{fakeworker.Partial, "(it ended): exit status 0"},
 		{fakeworker.Garbage, "(protocol): the line is no JSON"},
 		{fakeworker.HugeLine, "(protocol): the line is longer than 8 MiB"},
@@ -150,7 +151,7 @@ func TestVRAMMismatch(t *testing.T) {
 	if told := b.told(worker.VRAMMismatch); len(told) != 1 || told[0].Reported != 0 || told[0].Seen != 300e6 || told[0].Seq != o.Seq {
 		t.Errorf("told as %+v", told)
 	}
-	if o.Memory.Free != 700e6 {
+	if o.Memory.Free != 700e6 || o.Memory.Allocated != 0 {
 		t.Errorf("%v free; the driver sees 300 MB of 1 GB in use", o.Memory.Free)
 	}
 	seen = 1000 + 64<<20 // what the worker tells, and as much as contexts may differ by

@@ -386,6 +386,9 @@ func TestIsolated(t *testing.T) {
 	cfg.Mode = worker.Isolated
 	b := open(t, cfg, plan())
 	before := len(b.told(worker.Spawned))
+	if pids := b.Pids(); len(pids) != 0 {
+		t.Errorf("processes %v for no model", pids)
+	}
 	if o := b.does(load(0)); !slices.Contains(phases(o), worker.PhaseSpawn) {
 		t.Errorf("phases %v", phases(o))
 	}
@@ -393,6 +396,9 @@ func TestIsolated(t *testing.T) {
 	spawned := b.told(worker.Spawned)[before:]
 	if len(spawned) != 2 {
 		t.Fatalf("%d processes for two models", len(spawned))
+	}
+	if pids := b.Pids(); len(pids) != 2 {
+		t.Errorf("processes %v for two models", pids)
 	}
 	b.does(batch(1, 2))
 	b.does(evict(0))

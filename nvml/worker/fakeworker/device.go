@@ -36,6 +36,7 @@ const (
 	Failure      Fault = "failure"       // op_failed
 	Hang         Fault = "hang"          // no answer, but heartbeats
 	Crash        Fault = "crash"         // the process exits
+	Killed       Fault = "killed"        // the process is killed, as when the host is out of memory
 	Garbage      Fault = "garbage"       // a line that is no JSON
 	Partial      Fault = "partial"       // half a line, then the process exits
 	HugeLine     Fault = "huge line"     // a line without end

@@ -268,6 +268,10 @@ func (w *fake) misbehave(fault Fault, answer *worker.Reply) (instead bool) {
 	switch fault {
 	case Crash:
 		w.quit <- 3
+	case Killed:
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			self.Kill()
+		}
 	case Partial:
 		w.raw(`{"ev":"ran","id":`)
 		w.quit <- 0

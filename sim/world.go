@@ -410,7 +410,7 @@ func (w *World) complete() {
 		w.future.drop()
 	}
 	end := &w.facts[len(w.facts)-1]
-	if end.Kind.Class() == batchClass {
+	if w.devices.runs && end.Kind.Class() == batchClass {
 		w.devices.ran(end.Device, -1)
 	}
 	if w.running != nil {

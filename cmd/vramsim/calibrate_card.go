@@ -14,6 +14,7 @@ import (
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/calibrate"
 	"github.com/vramsim/vramsim/nvml/profile"
+	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
@@ -70,6 +71,7 @@ type measuring struct {
 	exp   *experiment.Experiment
 	cards *cards
 	plan  scheduler.Plan
+	sized []calibrate.Observations // of the link stage
 }
 
 // fromCard measures the models of an experiment on its first GPU.
@@ -98,8 +100,8 @@ func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (p
 
 // equipped opens the run whose executors and catalogue are used. Each stage
 // needs its own: an executor is opened once.
-func (b *measuring) equipped(use func(*equipment) error) error {
-	setup, err := b.exp.Cells[0].Setup(0, 0, thisBuild().Version)
+func (b *measuring) equipped(exp *experiment.Experiment, use func(*equipment) error) error {
+	setup, err := exp.Cells[0].Setup(0, 0, thisBuild().Version)
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, er
 	result := &calibrate.Result{}
 	var err error
 	if b.in.card.wants("link") || b.in.card.wants("models") {
-		err = b.equipped(func(e *equipment) (err error) {
+		err = b.equipped(b.exp, func(e *equipment) (err error) {
 			if len(b.plan.Tiers) > 1 {
 				p.Measured.HostTier = b.in.card.hostTier
 			}
@@ -152,6 +154,9 @@ func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, er
 		})
 		p.Measured.RawSHA256 = result.RawSHA256()
 		comment = append(comment, result.Notes...)
+	}
+	if err == nil && b.in.card.wants("link") && b.in.card.anyModel() {
+		err = b.link(ctx)
 	}
 	if err == nil && b.in.card.wants("energy") {
 		err = b.energy(ctx, p)
@@ -188,7 +193,7 @@ func (b *measuring) models(p *profile.Profile, result *calibrate.Result) error {
 		b.app.infof("%s", note)
 	}
 	if b.in.card.wants("link") {
-		p.Tiers = calibrate.Tiers(result.Models, b.in.card.hostTier)
+		p.Tiers = calibrate.Tiers(append(b.sized, result.Models...), b.in.card.hostTier)
 		if p.Tiers == (profile.Tiers{}) {
 			b.app.infof("the models are of one size: there is no line through load times")
 		}
@@ -207,9 +212,48 @@ func (b *measuring) models(p *profile.Profile, result *calibrate.Result) error {
 	return nil
 }
 
+// anyModel reports whether the executor makes up models of any size: it has
+// real bytes and no weights.
+func (f *cardFlags) anyModel() bool { return f.name == "cuda" }
+
+const (
+	leastLink = 64 * scheduler.MiB
+	mostLink  = 5 * scheduler.GiB
+)
+
+// link measures loads of models that only have a size, from 64 MiB to 5 GiB or
+// what fits: the line through them predicts models that were not measured.
+func (b *measuring) link(ctx context.Context) error {
+	exp, err := linkExperiment(b.exp.Cells[0].Devices[0].Memory, b.plan)
+	if err != nil {
+		return err
+	}
+	return b.equipped(exp, func(e *equipment) error {
+		result, err := calibrate.Measure(ctx, e.executors[0], b.config(e))
+		b.sized = result.Models
+		return err
+	})
+}
+
+// linkExperiment has models of doubling sizes on one GPU. Their times are what
+// timeouts go by: a second a gigabyte.
+func linkExperiment(memory scheduler.Bytes, plan scheduler.Plan) (*experiment.Experiment, error) {
+	var models, names strings.Builder
+	for size := leastLink; size <= min(mostLink, plan.Memory); size *= 2 {
+		fmt.Fprintf(&models, "  link-%v: {memory: %v, batch: {max: 1, base: 10ms}, load: %dns}\n", size, size, int64(size))
+		fmt.Fprintf(&names, "link-%v, ", size)
+	}
+	if models.Len() == 0 {
+		return nil, usagef("--stages link: models of %v and more do not fit into %v", leastLink, plan.Memory)
+	}
+	text := fmt.Sprintf("version: 1\nname: link\nseed: %d\nhardware: {host_memory: %v, gpus: [{memory: %v, safety: %.9f}]}\nmodels:\n%sworkload: {items: 1, arrivals: {constant: {rate: 1/s}}, streams: {models: [%s]}}\npolicies: [{use: seed}]\n",
+		plan.Seed, plan.HostMemory, memory, min(1, float64(plan.Memory)/float64(memory)), &models, strings.TrimSuffix(names.String(), ", "))
+	return experiment.Parse("link", ".", []byte(text), policies.Builtin(), experiment.Options{})
+}
+
 // energy measures what is used for what.
 func (b *measuring) energy(ctx context.Context, p *profile.Profile) error {
-	return b.equipped(func(e *equipment) error {
+	return b.equipped(b.exp, func(e *equipment) error {
 		windows, err := calibrate.MeasureEnergy(ctx, e.executors[0], calibrate.EnergyConfig{Config: b.config(e), Counter: b.counter()})
 		if err != nil {
 			return err

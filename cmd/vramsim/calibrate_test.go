@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vramsim/vramsim/nvml/calibrate"
 	"github.com/vramsim/vramsim/nvml/profile"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
@@ -465,6 +466,32 @@ func TestCalibrateSleep(t *testing.T) {
 	}
 	if text, _ := os.ReadFile("p.yaml"); !strings.Contains(string(text), "# No hardware figures: the executor only sleeps.") {
 		t.Errorf("it is not labelled:\n%s", text)
+	}
+}
+
+// TestCalibrateLink: models that only have a size give the line that predicts
+// others. The sleeping executor stands in for one that makes them up.
+func TestCalibrateLink(t *testing.T) {
+	plan := scheduler.Plan{Memory: 300 * scheduler.MB, HostMemory: scheduler.GB, Seed: 3}
+	exp, err := linkExperiment(scheduler.GB, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := exp.Cells[0]
+	if len(cell.Models) != 3 || cell.Models[2].Bytes != 256*scheduler.MiB || cell.Devices[0].Budget != plan.Memory || cell.HostMemory != plan.HostMemory {
+		t.Fatalf("%+v on %+v", cell.Models, cell.Devices)
+	}
+	in := &calibrateFlags{card: cardFlags{executorFlags: executorFlags{name: "sleep"}, budget: 1}}
+	b := &measuring{in: in, exp: exp, cards: &cards{}, plan: plan}
+	if err := b.link(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	disk := calibrate.Tiers(b.sized, "pinned").Disk
+	if disk == nil || math.Abs(disk.PerGB.Seconds()-1) > .2 || disk.Base > 30*scheduler.Millisecond {
+		t.Errorf("%+v", disk)
+	}
+	if _, err := linkExperiment(scheduler.GB, scheduler.Plan{Memory: scheduler.MB}); err == nil {
+		t.Error("models that do not fit")
 	}
 }
 

@@ -47,8 +47,7 @@ type EnergyWindow struct {
 // largest batches. It opens the executor and closes it.
 func MeasureEnergy(ctx context.Context, executor scheduler.Executor, cfg EnergyConfig) (windows []EnergyWindow, err error) {
 	cfg.complete()
-	m := &energyMeter{cfg: &cfg, s: session{cfg: &cfg.Config, executor: executor, series: map[seriesKey]*series{}, result: &Result{},
-		tooLarge: map[scheduler.ModelID]int{}, used: map[scheduler.ModelID]bool{}}}
+	m := &energyMeter{cfg: &cfg, s: *newSession(&cfg.Config, executor)}
 	for range cfg.Windows {
 		if err := m.window(ctx, false, m.rest); err != nil {
 			return m.windows, err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml/profile"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/scheduler/random"
 )
@@ -87,8 +88,7 @@ var ErrTimeout = errors.New("no outcome in time")
 // apart. What was measured until an error is returned with it.
 func Measure(ctx context.Context, executor scheduler.Executor, cfg Config) (result *Result, err error) {
 	cfg.complete()
-	s := &session{cfg: &cfg, executor: executor, series: map[seriesKey]*series{}, result: &Result{},
-		tooLarge: map[scheduler.ModelID]int{}, used: map[scheduler.ModelID]bool{}}
+	s := newSession(&cfg, executor)
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
 	if s.result.Capabilities, err = executor.Open(ctx, cfg.Plan); err != nil {
 		return s.result, fmt.Errorf("the executor cannot be opened: %w", err)
@@ -131,6 +131,13 @@ type session struct {
 	series   map[seriesKey]*series
 	tooLarge map[scheduler.ModelID]int  // batches that ran out of memory
 	used     map[scheduler.ModelID]bool // were loaded before
+	resident int                        // models on the device
+	memory   map[scheduler.ModelID]*profile.Memory
+}
+
+func newSession(cfg *Config, executor scheduler.Executor) *session {
+	return &session{cfg: cfg, executor: executor, result: &Result{}, series: map[seriesKey]*series{}, tooLarge: map[scheduler.ModelID]int{},
+		used: map[scheduler.ModelID]bool{}, memory: map[scheduler.ModelID]*profile.Memory{}}
 }
 
 // kinds of series, in the order in which they are reported.
@@ -488,6 +495,9 @@ func (s *session) collect() {
 	for m := range models {
 		s.result.Models = append(s.result.Models, Observations{Name: models[m].Name, Bytes: models[m].Bytes,
 			MaxBatch: models[m].Batch.Max, BatchMemory: models[m].Batch.Memory})
+		if held := s.memory[scheduler.ModelID(m)]; held != nil {
+			s.result.Models[m].Memory = *held
+		}
 	}
 	keys := slices.SortedFunc(maps.Keys(s.series), func(a, b seriesKey) int {
 		switch {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml/profile"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/scheduler/random"
 )
@@ -256,6 +257,73 @@ func TestMeasureLimits(t *testing.T) {
 		}
 		if a, b := r.Models[0], r.Models[1]; len(a.Batches[4]) != 0 || len(a.Batches[2]) == 0 || len(a.Load[1]) == 0 || len(b.Load[1]) != 0 {
 			t.Errorf("%+v", r.Models)
+		}
+	})
+}
+
+// speaking is a card that says what it holds.
+type speaking struct {
+	*card
+	outcomes chan scheduler.Outcome
+	stop     chan struct{}
+}
+
+func newSpeaking(c *card) *speaking {
+	s := &speaking{card: c, outcomes: make(chan scheduler.Outcome), stop: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case o := <-c.Outcomes():
+				o.Memory = s.held(o.Seq)
+				s.outcomes <- o
+			case <-s.stop:
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *speaking) Outcomes() <-chan scheduler.Outcome { return s.outcomes }
+
+// held is the weights of what is resident and a megabyte that stays, with
+// peaks of another and one per item.
+func (s *speaking) held(seq uint64) scheduler.DeviceMemory {
+	s.slots <- struct{}{}
+	defer func() { <-s.slots }()
+	m := scheduler.DeviceMemory{Allocated: scheduler.MB, Total: 10e9}
+	for id := range s.resident {
+		m.Allocated += s.models[id].Bytes
+	}
+	m.PeakAllocated = m.Allocated + scheduler.MB
+	for _, c := range s.calls {
+		if c.Seq == seq {
+			m.PeakAllocated += scheduler.Bytes(len(c.Items)) * scheduler.MB
+		}
+	}
+	return m
+}
+
+// TestMeasureMemory: what a model holds is what it holds alone.
+func TestMeasureMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newSpeaking(newCard(catalogue()...))
+		defer close(c.stop)
+		r, err := Measure(t.Context(), c, Config{Plan: planOf(c.models)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const mb = scheduler.MB
+		want := profile.Memory{Weights: 1001 * mb, LoadPeak: 1002 * mb, Residue: mb, RunPeak: map[int]scheduler.Bytes{1: 1003 * mb, 2: 1004 * mb, 4: 1006 * mb, 6: 1008 * mb}}
+		if got := r.Models[0].Memory; !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		m, _, err := r.Models[0].Model(Empirical)
+		if want.Declared = 1e9; err != nil || !reflect.DeepEqual(m.Memory, want) {
+			t.Errorf("%+v, %v", m.Memory, err)
+		}
+		if r.Models[1].Memory.Weights != 3001*mb {
+			t.Errorf("%+v", r.Models[1].Memory)
 		}
 	})
 }

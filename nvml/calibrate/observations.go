@@ -19,7 +19,10 @@ type Observations struct {
 	Unload, UnloadBusy []scheduler.Time
 	Batches            map[int][]scheduler.Time // by size
 	MaxBatch           int                      // that may be run, 0 if unknown
-	BatchMemory        scheduler.Bytes          // per item, as declared; 0 if unknown
+	// Memory is what the framework on the device said it held, alone there;
+	// zero where it says nothing. Its Declared is not used: Bytes is.
+	Memory      profile.Memory
+	BatchMemory scheduler.Bytes // per item, as declared; 0 if unknown
 }
 
 // addBatch notes the time of a batch.
@@ -39,7 +42,8 @@ type Summarised struct {
 // Model makes the costs of a profile, loads as the family that is wanted. What
 // was not observed is left out.
 func (o *Observations) Model(want Family) (profile.Model, []Summarised, error) {
-	m := profile.Model{Name: o.Name, Memory: profile.Memory{Declared: o.Bytes}, Batch: o.batch()}
+	m := profile.Model{Name: o.Name, Memory: o.Memory, Batch: o.batch()}
+	m.Memory.Declared = o.Bytes
 	var all []Summarised
 	fit := func(what string, samples []scheduler.Time, want Family) (profile.Dist, error) {
 		if len(samples) == 0 {

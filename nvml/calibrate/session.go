@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml/profile"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -16,6 +17,7 @@ type pending struct {
 	scheduler.Command
 	began time.Time
 	took  scheduler.Time
+	held  scheduler.DeviceMemory // afterwards, as the executor says
 	err   error
 	done  bool
 }
@@ -27,7 +29,41 @@ func (s *session) do(ctx context.Context, c scheduler.Command) (scheduler.Time, 
 	if err := s.wait(ctx, p); err != nil {
 		return 0, err
 	}
+	s.holds(p)
 	return p.took, nil
+}
+
+// holds notes the memory of a model that is alone on the device: the most of
+// what was ever said.
+func (s *session) holds(p *pending) {
+	switch p.Op {
+	case scheduler.OpLoad:
+		s.resident++
+	case scheduler.OpEvict:
+		s.resident--
+	}
+	if p.held == (scheduler.DeviceMemory{}) {
+		return
+	}
+	o := s.memory[p.Model]
+	if o == nil {
+		o = &profile.Memory{}
+		s.memory[p.Model] = o
+	}
+	switch {
+	case p.Op == scheduler.OpEvict && s.resident == 0:
+		o.Residue = max(o.Residue, p.held.Allocated)
+	case s.resident != 1 || p.Op == scheduler.OpEvict:
+	case p.Op == scheduler.OpLoad:
+		o.Weights, o.LoadPeak = max(o.Weights, p.held.Allocated), max(o.LoadPeak, p.held.PeakAllocated)
+	default:
+		if o.RunPeak == nil {
+			o.RunPeak = map[int]scheduler.Bytes{}
+		}
+		if peak := p.held.PeakAllocated; peak > 0 {
+			o.RunPeak[len(p.Items)] = max(o.RunPeak[len(p.Items)], peak)
+		}
+	}
 }
 
 // beside starts a second command some time after the first, which runs then,
@@ -45,6 +81,7 @@ func (s *session) beside(ctx context.Context, first, second scheduler.Command, a
 	if err := s.wait(ctx, a, b); err != nil {
 		return 0, err
 	}
+	s.resident--
 	return b.took, nil
 }
 
@@ -119,7 +156,7 @@ func (s *session) settle(all []*pending, o *scheduler.Outcome) error {
 		return fmt.Errorf("the executor reports the end of command %d, which was not running", o.Seq)
 	}
 	p := all[i]
-	p.took, p.done = scheduler.Time(time.Since(p.began)), true
+	p.took, p.held, p.done = scheduler.Time(time.Since(p.began)), o.Memory, true
 	if o.Failure != nil {
 		p.err = o.Failure
 	}

@@ -255,3 +255,31 @@ func TestProfileErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzProfile: what is accepted would be written, and read back equal.
+func FuzzProfile(f *testing.F) {
+	f.Add([]byte("version: 1\nmodels: {a: {load: {disk: 5s}, unload: 2ms, memory: 3GB}}\n"))
+	f.Add([]byte("version: 1\nmeasured: {at: 2026-01-01T00:00:00+01:00, status: VALID}\nmodels: {}\nenergy: {unexplained: 2%}\n"))
+	f.Add([]byte("version: 1\ntiers: {disk: {base: 1ms, per_GB: 20ms, residual: {p5: -1%, p95: 2%}}}\nmodels: {b: {unload: {idle: {exp: {mean: 1s}}}, batch: {times: {1: 1s}}}}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ReadProfile("p.yaml", data)
+		if err != nil {
+			return
+		}
+		var text bytes.Buffer
+		if err := p.Write(&text); err != nil {
+			t.Fatalf("%v\n%s", err, data)
+		}
+		again, err := ReadProfile("p.yaml", text.Bytes())
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text.Bytes())
+		}
+		if a, b := fmt.Sprintf("%+v", p.Models), fmt.Sprintf("%+v", again.Models); a != b && !strings.Contains(a, "0x") {
+			t.Fatalf("%s\n%s\n%s", a, b, text.Bytes())
+		}
+		var twice bytes.Buffer
+		if err := again.Write(&twice); err != nil || twice.String() != text.String() {
+			t.Fatalf("%v\n%s\n%s", err, text.Bytes(), twice.Bytes())
+		}
+	})
+}

@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,10 +92,11 @@ func LoadProfile(path string) (*profile.Profile, error) {
 
 // ReadProfile reads a profile strictly: unknown and duplicate keys, missing
 // units and whatever else is wrong are an *Errors with their places; name
-// stands in them for the file.
+// stands in them for the file, and relative paths in it are relative to its
+// folder.
 func ReadProfile(name string, data []byte) (*profile.Profile, error) {
 	errs := &Errors{}
-	d := &decoder{errs: errs, tables: newTables(), files: &files{found: map[string]*input{}, want: map[string]string{}}}
+	d := &decoder{errs: errs, tables: newTables(), files: &files{dir: filepath.Dir(name), found: map[string]*input{}, want: map[string]string{}}}
 	root := parseYAML(name, data, errs)
 	if root == nil && errs.none() {
 		errs.addf(place{newSource(name, string(data)), 1, 1}, "the file is empty; expected a profile: version, models")

@@ -10,6 +10,9 @@
 //	nvml/httpx     executors on inference servers
 //	nvml/profile   measured costs of a machine, as a file
 //	nvml/calibrate what makes a profile from measurements
+//	nvml/doctor    examines driver, devices and machine; the self-test
+//	nvml/pagecache what of a file is in the page cache, and putting it out
+//	nvml/nvmltest  scripted cards and fake driver libraries, for tests
 //
 // Nothing here changes a card: telemetry only reads, executors only allocate,
 // copy and compute, and what they took is given back and checked.

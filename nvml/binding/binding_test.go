@@ -393,6 +393,9 @@ func TestConcurrentClose(t *testing.T) {
 			t.Error(err)
 		}
 		all.Wait()
+		if _, err := tel.Memory(); err == nil || !strings.Contains(err.Error(), "it has been closed") {
+			t.Errorf("after Close NVML itself was asked: %v", err)
+		}
 		again := New() // the library can be opened anew
 		if _, err := again.List(); err != nil {
 			t.Error(err)

@@ -69,7 +69,8 @@ type Config struct {
 	Memory scheduler.Bytes
 	// Patience is how long a command may take that is expected to take less
 	// than a tenth of it; others may take ten times their estimate. Past it the
-	// context counts as lost. 0: DefaultPatience.
+	// command fails, and if the device has stopped, which shows within 2 s more,
+	// the context counts as lost. 0: DefaultPatience.
 	Patience time.Duration
 	// Slot is the size of each of the four pinned buffers that files are read
 	// into, and of pieces that are copied at once, a multiple of 4 KiB; 0:

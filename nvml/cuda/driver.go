@@ -67,6 +67,7 @@ var (
 	errStopped = errors.New("cancelled")
 	errLost    = errors.New("the context is lost")
 	errLate    = errors.New("the device did not complete its work in time")
+	errSlow    = errors.New("it took too long") // nothing is lost
 )
 
 // openDriver opens a library and initialises the driver.

@@ -178,7 +178,7 @@ func (e *Executor) answer(c *command) {
 // await returns a command's outcome: its own, or one in its place if it does not
 // come in time.
 func (e *Executor) await(c *command, done <-chan scheduler.Outcome) scheduler.Outcome {
-	late := time.NewTimer(time.Until(c.until) + lostGrace)
+	late := time.NewTimer(time.Until(c.until) + e.cfg.drainLimit() + lostGrace)
 	defer late.Stop()
 	select {
 	case o := <-done:
@@ -243,7 +243,7 @@ func (s *session) failure(c *command, err error) *scheduler.CommandError {
 	switch e, ok := errors.AsType[*scheduler.CommandError](err); {
 	case ok:
 		return e
-	case errors.Is(err, errLate):
+	case errors.Is(err, errLate), errors.Is(err, errSlow):
 		return &scheduler.CommandError{Code: scheduler.FailureTimeout, Retryable: true,
 			Text: fmt.Sprintf("%v: given up after %v", err, time.Since(c.began).Round(time.Millisecond))}
 	case s.isLost():

@@ -35,6 +35,7 @@ func TestExecutor(t *testing.T) {
 		{"Checksum", testChecksum},
 		{"IllegalCommands", testIllegalCommands},
 		{"Loss", testLoss},
+		{"Slow", testSlow},
 		{"RestartFails", testRestartFails},
 		{"CloseInFlight", testCloseInFlight},
 		{"CloseDeserted", testCloseDeserted},
@@ -496,6 +497,19 @@ func testLoss(t *testing.T, f *fakegpu.CUDA) {
 			must(t, do(t, e, batchOf(7, 0, 1, scheduler.Millisecond, 1)))
 		})
 	}
+}
+
+// testSlow: a load that takes too long on a device that goes on times out, and the
+// context is not lost.
+func testSlow(t *testing.T, f *fakegpu.CUDA) {
+	f.Set(t, "BANDWIDTH", 20) // MB/s: 64 MiB take 3 s, no slot takes long
+	e, _ := opened(t, f, Config{Patience: time.Second}, plan(scheduler.GiB, 64*mib, 16))
+	held := f.Get(t, "HELD")
+	o := do(t, e, load(1, 0, scheduler.TierDisk))
+	if o.Failure == nil || o.Failure.Code != scheduler.FailureTimeout || f.Get(t, "HELD") != held {
+		t.Errorf("%v, %d held of %d", o.Failure, f.Get(t, "HELD"), held)
+	}
+	must(t, do(t, e, load(2, 1, scheduler.TierDisk)))
 }
 
 // testRestartFails: a driver that gives no other context says so; Close works.

@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -152,12 +151,8 @@ func (s *session) bring(c *command, m *resident, o *scheduler.Outcome, w *stopwa
 		reading, err = s.copyFile(c, m, o)
 		s.dropLater(c.Model)
 	}
-	if err == nil || errors.Is(err, errStopped) {
+	if err == nil || !fatal(err) {
 		if left := s.settleRing(o); left != nil {
-			err = left
-		}
-	} else if !fatal(err) {
-		if left := s.drain(s.link()); left != nil {
 			err = left
 		}
 	}
@@ -266,7 +261,7 @@ func (s *session) settleRing(o *scheduler.Outcome) error {
 	if err := s.drain(s.link()); err != nil {
 		return err
 	}
-	t := within(drainLimit)
+	t := within(s.cfg.drainLimit())
 	for _, p := range s.ring {
 		if err := s.reuse(p, &t, o); err != nil {
 			return err

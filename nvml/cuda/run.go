@@ -11,7 +11,8 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// over says whether a command has been cancelled, or its context lost.
+// over says whether a command has been cancelled, its context lost, or its time
+// is over.
 func (t *tolerance) over(s *session) error {
 	switch {
 	case s.isLost():
@@ -19,7 +20,7 @@ func (t *tolerance) over(s *session) error {
 	case atomic.LoadInt32(t.stop) != 0:
 		return errStopped
 	case !time.Now().Before(t.until):
-		return errLate
+		return errSlow
 	}
 	return nil
 }

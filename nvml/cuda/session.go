@@ -93,12 +93,12 @@ type tolerance struct {
 // never is a stop that does not come.
 var never int32
 
-// openLimit bounds each wait while a session is made, drainLimit the wait for
-// what is in flight when a command was cancelled: launches are short.
-const (
-	openLimit  = 30 * time.Second
-	drainLimit = 2 * time.Second
-)
+// openLimit bounds each wait while a session is made.
+const openLimit = 30 * time.Second
+
+// drainLimit bounds the wait for what is in flight when a command was cancelled or
+// took too long: launches and slots are short.
+func (c *Config) drainLimit() time.Duration { return min(2*time.Second, c.Patience) }
 
 func within(d time.Duration) tolerance { return tolerance{stop: &never, until: time.Now().Add(d)} }
 
@@ -231,8 +231,14 @@ func (s *session) launch(l *lane, t *tolerance, start func() error) error {
 	return s.drv.record(turn, l.stream)
 }
 
+// wait returns when an event has happened. What is late may only be slow: drain
+// tells whether the device has stopped.
 func (s *session) wait(e event, t *tolerance) error {
-	return s.drv.wait(e, t.stop, &s.lostFlag, time.Until(t.until))
+	err := s.drv.wait(e, t.stop, &s.lostFlag, time.Until(t.until))
+	if errors.Is(err, errLate) {
+		return errSlow
+	}
+	return err
 }
 
 // begin clears a lane's scratch and notes the device's time.
@@ -265,13 +271,13 @@ func (s *session) finish(l *lane, t *tolerance) (took scheduler.Time, err error)
 // at returns a result that finish fetched.
 func (l *lane) at(offset int) uint64 { return binary.LittleEndian.Uint64(l.result[offset:]) }
 
-// drain waits until nothing is in flight on a lane.
+// drain waits until nothing is in flight on a lane: a failed command is not over
+// before. What does not end now hangs.
 func (s *session) drain(l *lane) error {
 	if err := s.drv.record(l.done, l.stream); err != nil {
 		return err
 	}
-	t := within(min(drainLimit, s.cfg.Patience))
-	return s.wait(l.done, &t)
+	return s.drv.wait(l.done, &never, &s.lostFlag, s.cfg.drainLimit())
 }
 
 // selfTest runs each kernel once on a little memory and compares it with what

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -20,6 +21,8 @@ type cards struct {
 	open  []nvml.Telemetry  // by device of the experiment
 	used  []scheduler.Bytes // of each, before anything was begun
 	ours  processes
+	// temporary is a folder for weights that nobody keeps; empty: none was needed.
+	temporary string
 }
 
 // openCards opens the telemetry of as many GPUs as the experiment has at most.
@@ -89,6 +92,18 @@ func (c *cards) uuid(device int) string {
 	return c.open[device].Info().UUID
 }
 
+// folder returns the folder for weights: the one that was given, which is made,
+// or a temporary one.
+func (c *cards) folder(given string) (path string, err error) {
+	if given != "" {
+		return given, os.MkdirAll(given, 0o777)
+	}
+	if c.temporary == "" {
+		c.temporary, err = os.MkdirTemp("", "vramsim-weights-")
+	}
+	return c.temporary, err
+}
+
 // left says what is in use beyond what was before anything was begun.
 func (c *cards) left() error {
 	var errs []error
@@ -114,6 +129,9 @@ func (c *cards) close() error {
 		errs = append(errs, c.probe.Close())
 	}
 	c.open, c.probe = nil, nil
+	if c.temporary != "" {
+		errs = append(errs, os.RemoveAll(c.temporary))
+	}
 	return errors.Join(errs...)
 }
 

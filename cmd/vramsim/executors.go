@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vramsim/vramsim/nvml/cuda"
 	"github.com/vramsim/vramsim/nvml/worker"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
@@ -21,6 +23,8 @@ type executorFlags struct {
 	hostTier   string
 	worker     string
 	workerMode string
+	work       string
+	ballast    bool
 	http       httpFlags
 
 	changed func(flag string) bool
@@ -36,18 +40,20 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.hostTier, "host-tier", "pagecache", "what loads from the host tier read: `pagecache` or pinned memory"+only("host-tier"))
 	flags.StringVar(&f.worker, "worker", "", "`command` of the child process that runs the models"+only("worker"))
 	flags.StringVar(&f.workerMode, "worker-mode", "shared", "`shared` process for all models, or isolated ones"+only("worker-mode"))
+	flags.StringVar(&f.work, "work", "spin", "what batches do: `spin` for as long as is expected, or fit, computation of a fitted size"+only("work"))
+	flags.BoolVar(&f.ballast, "ballast", true, "fill up a card that is larger than the experiment's; =false leaves it as it is"+only("ballast"))
 	f.http.add(flags)
 }
 
 // executorsOf says which executors a flag is for.
 func executorsOf() map[string][]string {
-	return map[string][]string{"weights": {"worker"}, "host-tier": {"worker"}, "worker": {"worker"}, "worker-mode": {"worker"},
+	return map[string][]string{"weights": {"cuda", "worker"}, "host-tier": {"cuda", "worker"}, "work": {"cuda"}, "ballast": {"cuda"}, "worker": {"worker"}, "worker-mode": {"worker"},
 		"server": {"http"}, "server-name": {"http"}, "server-token": {"http"}, "allow-remote": {"http"}}
 }
 
 func only(flag string) string { return " (" + strings.Join(executorsOf()[flag], ", ") + ")" }
 
-func executorNames() []string { return []string{"worker", "http", "sleep"} }
+func executorNames() []string { return []string{"cuda", "worker", "http", "sleep"} }
 
 // validate refuses what says nothing, and reads the rest.
 func (f *executorFlags) validate() (err error) {
@@ -64,6 +70,8 @@ func (f *executorFlags) validate() (err error) {
 		return unknown("host tier", f.hostTier, []string{"pagecache", "pinned"})
 	case f.workerMode != "shared" && f.workerMode != "isolated":
 		return unknown("worker mode", f.workerMode, []string{"shared", "isolated"})
+	case f.work != "spin" && f.work != "fit":
+		return unknown("kind of work", f.work, []string{"spin", "fit"})
 	}
 	switch f.name {
 	case "worker":
@@ -130,6 +138,10 @@ func (f *executorFlags) settings() map[string]string {
 			s[flag] = strings.Join(f.command, " ")
 		case "worker-mode":
 			s[flag] = f.workerMode
+		case "work":
+			s[flag] = f.work
+		case "ballast":
+			s[flag] = strconv.FormatBool(f.ballast)
 		case "server":
 			f.http.settings(s)
 		}
@@ -182,12 +194,29 @@ type bench struct {
 // open makes an executor for the device as it is in the unit.
 func (b *bench) open() (scheduler.Executor, error) {
 	switch b.flags.name {
+	case "cuda":
+		return b.openCUDA()
 	case "worker":
 		return b.openWorker()
 	case "http":
 		return b.openHTTP()
 	}
 	return nil, fmt.Errorf("there is no executor %q", b.flags.name)
+}
+
+// openCUDA makes an executor on the card itself. One that is larger than the
+// experiment's is filled up, so that memory runs out where it would there.
+func (b *bench) openCUDA() (scheduler.Executor, error) {
+	f := b.flags
+	folder, err := b.cards.folder(f.weights)
+	if err != nil {
+		return nil, err
+	}
+	cfg := cuda.Config{UUID: b.cards.uuid(b.device), Work: cuda.Work(f.work), HostTier: cuda.HostTier(f.hostTier), Dir: folder, Keep: f.weights != ""}
+	if f.ballast && b.device < len(b.cards.open) && b.cards.open[b.device].Info().Memory > b.spec.Memory {
+		cfg.Ballast, cfg.Memory = true, b.spec.Memory
+	}
+	return cuda.New(cfg), nil
 }
 
 func (b *bench) openWorker() (scheduler.Executor, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/binding"
+	"github.com/vramsim/vramsim/nvml/cuda"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -22,6 +23,10 @@ import (
 // nil if this build has none of that name that needs nothing but a card.
 func cardExecutor(name string) doctor.NewExecutor {
 	switch name {
+	case "cuda":
+		return func(d nvml.DeviceInfo) (scheduler.Executor, error) {
+			return cuda.New(cuda.Config{UUID: d.UUID, Dir: os.TempDir()}), nil
+		}
 	case "sleep":
 		return func(nvml.DeviceInfo) (scheduler.Executor, error) { return nvml.NewSleeper(nvml.SleeperConfig{}), nil }
 	}

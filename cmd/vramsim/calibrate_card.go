@@ -39,16 +39,6 @@ func (f *cardFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.budget, "budget", 0, "`time` after which nothing is repeated any more; 0: until the medians are known")
 }
 
-// missing says what this build lacks to measure on a device: executors that the
-// manual names and that are not there.
-func (f *cardFlags) missing() error {
-	if slices.Contains([]string{"cuda", "worker", "http"}, f.name) && !slices.Contains(executorNames(), f.name) {
-		return &exitError{code: exitHardware, err: fmt.Errorf("--executor %s: this build has no such executor", f.name),
-			hint: "there are " + strings.Join(executorNames(), ", ") + "; recorded load times and event logs need none: --from"}
-	}
-	return f.validate()
-}
-
 func (f *cardFlags) chosen() error {
 	f.wanted = strings.Split(f.stages, ",")
 	for _, s := range f.wanted {
@@ -76,7 +66,7 @@ type measuring struct {
 
 // fromCard measures the models of an experiment on its first GPU.
 func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (p *profile.Profile, comment []string, err error) {
-	if err := errors.Join(in.card.chosen(), in.card.missing()); err != nil {
+	if err := errors.Join(in.card.chosen(), in.card.validate()); err != nil {
 		return nil, nil, err
 	}
 	if len(args) != 1 {

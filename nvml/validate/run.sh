@@ -11,7 +11,7 @@
 # runs.tgz (the run directories), log.txt.
 #
 # For a rehearsal: VRAMSIM and VRAMSIM_GPU name other binaries, VRAMSIM_WORKER
-# another worker's command, VRAMSIM_SCALE divides the caps of the stages.
+# another worker's command, VRAMSIM_EXPERIMENTS a folder of other experiments.
 set -u
 if [ $# -ne 1 ]; then
 	echo "usage: nvml/validate/run.sh OUT" >&2
@@ -21,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 portable=${VRAMSIM:-$root/build/vramsim}
 gpu=${VRAMSIM_GPU:-$root/build/vramsim-gpu}
-scale=${VRAMSIM_SCALE:-1}
+experiments=${VRAMSIM_EXPERIMENTS:-$here}
 [ -x "$gpu" ] || gpu=$portable # it then says which build is missing
 if [ ! -x "$gpu" ]; then
 	echo "there is no $gpu: see README, \"On your own GPU\"" >&2
@@ -46,7 +46,7 @@ note() {
 # stage NAME CAP COMMAND... runs a command, at most CAP seconds: then Ctrl-C,
 # and ten seconds later the end. What it has left until then stays.
 stage() {
-	local name=$1 cap=$(($2 / scale)) began=$SECONDS status=ok code
+	local name=$1 cap=$2 began=$SECONDS status=ok code
 	shift 2
 	printf '\n== %s: %s\n' "$name" "$*" >>"$out/log.txt"
 	export -f "$1" 2>/dev/null
@@ -66,24 +66,24 @@ stage() {
 
 doctor() { "$gpu" gpu doctor --json --executor cuda >"$out/doctor.json"; }
 
-link() { "$gpu" calibrate --executor cuda --weights weights --stages link -o link.yaml "$here/cuda-steady.yaml"; }
+link() { "$gpu" calibrate --executor cuda --weights weights --stages link -o link.yaml "$experiments/cuda-steady.yaml"; }
 
 # prepare writes the traces that every run replays and the weights of the models.
 prepare() {
 	local name
 	for name in cuda-steady cuda-bursts torch-steady torch-bursts; do
-		"$gpu" gen "$here/$name.yaml" -o "$name.jsonl" || return
+		"$gpu" gen "$experiments/$name.yaml" -o "$name.jsonl" || return
 	done
-	[ -z "$worker" ] || "$gpu" gpu run "$here/torch-steady.yaml" --executor worker --worker "$worker" --weights weights \
+	[ -z "$worker" ] || "$gpu" gpu run "$experiments/torch-steady.yaml" --executor worker --worker "$worker" --weights weights \
 		--set "workload={trace: {file: $scratch/torch-steady.jsonl, limit: 1}}" --policy seed --replicates 1 -o prepared
 }
 
 # models measures the real models or, without any, the synthetic ones.
 models() {
 	if [ -n "$worker" ]; then
-		"$gpu" calibrate --executor worker --worker "$worker" --weights weights --stages models -o "$out/profile.yaml" "$here/torch-steady.yaml"
+		"$gpu" calibrate --executor worker --worker "$worker" --weights weights --stages models -o "$out/profile.yaml" "$experiments/torch-steady.yaml"
 	else
-		"$gpu" calibrate --executor cuda --weights weights --stages models -o "$out/profile.yaml" "$here/cuda-steady.yaml"
+		"$gpu" calibrate --executor cuda --weights weights --stages models -o "$out/profile.yaml" "$experiments/cuda-steady.yaml"
 	fi
 }
 
@@ -93,7 +93,7 @@ both() {
 	local kind=$1 name dir worst=0
 	shift
 	for name in "$kind-steady" "$kind-bursts"; do
-		"$gpu" gpu run "$here/$name.yaml" "$@" --set "workload={trace: $scratch/$name.jsonl}" -o runs || worst=$?
+		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $scratch/$name.jsonl}" -o runs || worst=$?
 		dir=runs/$name/latest
 		[ -e "$dir/manifest.json" ] || continue
 		"$gpu" fidelity "$dir/simulation" "$dir" --format json >"$name.fidelity.json" || worst=$?
@@ -105,7 +105,7 @@ synthetic() { both cuda --executor cuda --work spin --weights weights; }
 
 real() { both torch --executor worker --worker "$worker" --weights weights --set "hardware.profile=$out/profile.yaml"; }
 
-energy() { "$gpu" calibrate --executor cuda --weights weights --stages energy -o "$out/energy.yaml" "$here/cuda-steady.yaml"; }
+energy() { "$gpu" calibrate --executor cuda --weights weights --stages energy -o "$out/energy.yaml" "$experiments/cuda-steady.yaml"; }
 
 selftest() { "$gpu" gpu doctor --json --selftest --executor cuda >"$out/selftest.json"; }
 
@@ -134,7 +134,7 @@ if [ -z "$worker" ]; then
 		worker="python3 $scratch/worker.py"
 	fi
 fi
-export gpu here out scratch worker
+export gpu experiments out scratch worker
 export -f both
 
 {

@@ -245,13 +245,18 @@ func testEmptyCharts(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", what, code, stderr)
 			continue
 		}
-		for _, name := range chartNames() {
+		for _, name := range namesOf(charts.All()) {
 			for _, format := range []string{"svg", "pdf"} {
 				if code, _, stderr := vramsim(t, "plot", "out/bad/latest", "--chart", name, "-o", name+"."+format); code != exitOK {
 					t.Errorf("%s, %s.%s: exit %d: %s", what, name, format, code, stderr)
 				} else if format == "svg" && !bytes.Contains(contents(t, name+".svg"), []byte("</svg>")) {
 					t.Errorf("%s: %s is no picture", what, name)
 				}
+			}
+		}
+		for _, name := range slices.Concat(namesOf(charts.Hardware()), namesOf(charts.Compared())) {
+			if code, _, stderr := vramsim(t, "plot", "out/bad/latest", "--chart", name); code != exitUsage || !strings.Contains(stderr, "is a simulation") {
+				t.Errorf("%s, %s: exit %d: %s", what, name, code, stderr)
 			}
 		}
 		if what == "one item, all of it zero" && !bytes.Contains(contents(t, "ccdf.svg"), []byte("no data")) {

@@ -31,7 +31,7 @@ func hardwareChart(dir *rundir.Dir, s *summary.Summary, cell *summary.Cell, name
 		return nil, err
 	}
 	if hw.manifest.Hardware == nil {
-		return nil, withHint(usagef("there is no %s of a simulation", name), "vramsim gpu run measures it")
+		return nil, withHint(usagef("the chart %s is of runs on a card, and %s is a simulation", name, dir.Path), "vramsim gpu run measures what it shows")
 	}
 	if slices.Contains(namesOf(charts.Compared()), name) {
 		return comparedTwin(dir, cell, name)

@@ -299,3 +299,24 @@ func TestWorldRefusesMIG(t *testing.T) {
 		t.Errorf("opened: %v", err)
 	}
 }
+
+// TestWorldWaitsForMemory: what others keep from running runs when they are
+// gone, also when nothing else is to come.
+func TestWorldWaitsForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := nvmltest.Healthy(0)
+		state.Processes = []nvml.Process{{PID: os.Getpid(), Bytes: nvml.Unknown}}
+		r := &stageRun{card: nvmltest.NewCard(state), config: nvml.Config{Shared: true}}
+		r.run(t, 2, func() {
+			time.Sleep(500 * time.Millisecond)
+			r.card.Set(func(s *nvmltest.State) {
+				s.Processes = append(s.Processes, nvml.Process{PID: 1, Bytes: 1400 * scheduler.MB})
+			})
+			time.Sleep(time.Minute)
+			r.card.Set(func(s *nvmltest.State) { s.Processes = s.Processes[:1] })
+		})
+		if done := r.events.of(scheduler.BatchFinished); r.err != nil || len(done) != 2 || done[0].At < scheduler.Minute {
+			t.Errorf("%v; batches ended %+v", r.err, done)
+		}
+	})
+}

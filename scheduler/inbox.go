@@ -240,7 +240,8 @@ func (w *Inbox) post(facts []Event) error {
 
 // Drain says that nobody but the source will bring items any more. Next then
 // returns io.EOF once the source has ended, nothing is in flight, no timer is
-// pending, and no item waits for a device that is down.
+// pending, and no item waits for a device that is down or for memory that
+// other processes hold.
 func (w *Inbox) Drain() {
 	w.mu.Lock()
 	w.drained = true
@@ -385,9 +386,9 @@ func (w *Inbox) fetch() error {
 func (w *Inbox) sleep(due Time, drained bool) error {
 	switch {
 	case due != Never || w.busy > 0:
-	case drained && (w.core.View().InSystem() == 0 || w.allUp()):
+	case drained && (w.core.View().InSystem() == 0 || w.unhindered()):
 		return io.EOF
-	case w.core.ready > 0 && !w.core.cfg.Waits:
+	case w.core.ready > 0 && !w.core.cfg.Waits && w.unhindered():
 		if err := w.core.lostWakeup(); err != nil {
 			return err
 		}
@@ -412,9 +413,11 @@ func (w *Inbox) sleep(due Time, drained bool) error {
 	return nil
 }
 
-func (w *Inbox) allUp() bool {
+// unhindered reports whether every device is up and has all its memory to
+// itself: what cannot run now will not later, unless something else comes.
+func (w *Inbox) unhindered() bool {
 	for d := range w.core.devices {
-		if !w.core.devices[d].up {
+		if dev := &w.core.devices[d]; !dev.up || dev.foreign > 0 {
 			return false
 		}
 	}

@@ -31,10 +31,13 @@ func TestValidationRehearsal(t *testing.T) {
 		t.Fatal(err)
 	}
 	fakes := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"), nvmltest.Library(t, "fake_cuda.c", "libcuda.so.1"))
-	out := validate(t, 0, fakes, "VRAMSIM_WORKER='"+self+"' "+fakeworker.Argument, "VRAMSIM_EXPERIMENTS="+smaller(t))
+	out := validate(t, 0, fakes, "FAKE_CUDA_CONTEXT=65536",
+		"VRAMSIM_WORKER='"+self+"' "+fakeworker.Argument+" uuid=GPU-fa4e0000-0000-4000-8000-000000000000", "VRAMSIM_EXPERIMENTS="+smaller(t))
 	for name, s := range stagesOf(t, out) {
 		switch s.Status {
 		case "ok", "invalid", "missed": // this host may be late
+		case "partial": // or slow
+			t.Logf("stage %s was cut short", name)
 		default:
 			t.Errorf("stage %s is %s (exit %d)", name, s.Status, s.Exit)
 		}
@@ -124,7 +127,7 @@ func smaller(t *testing.T) string {
 			t.Fatal(err)
 		}
 		small := size.ReplaceAllStringFunc(string(data), func(s string) string {
-			return strings.NewReplacer("MiB", "kiB", "MB", "kB", "GiB", "MiB", "GB", "MB").Replace(s)
+			return strings.NewReplacer("MiB", "KiB", "MB", "KB", "GiB", "MiB", "GB", "MB").Replace(s)
 		})
 		if err := os.WriteFile(filepath.Join(folder, filepath.Base(path)), []byte(small), 0o666); err != nil {
 			t.Fatal(err)

@@ -315,3 +315,38 @@ func noNVML(t *testing.T) {
 		t.Errorf("a simulation: exit %d: %s", code, stderr)
 	}
 }
+
+// TestGPURunSurvivesItsWorker: the command itself, with a worker that crashes
+// in its first batch: what happened is said, the logs hold, nothing is left.
+func TestGPURunSurvivesItsWorker(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := fakeworker.NewDevice(2e9, fakeworker.Crash, 1)
+	address, err := device.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	t.Setenv("TMPDIR", t.TempDir())
+	out := t.TempDir()
+	code, stdout, stderr := vramsim(t, "gpu", "run", miniature, "-o", out, "--policy", "seed", "--set", "workload.items=4", "--executor", "worker",
+		"--worker", "'"+self+"' "+fakeworker.Argument+" load=20ms item=100ms device="+address)
+	if code != exitOK && code != exitInvalid { // a busy host makes it INVALID
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	if !strings.Contains(stderr, "worker: lost: worker lost (it ended): exit status 3") || !strings.Contains(stdout, "no hardware figures") {
+		t.Errorf("on standard output:\n%s\non standard error:\n%s", stdout, stderr)
+	}
+	dir := newest(t, out)
+	if code, _, stderr := vramsim(t, "replay", "--verify", dir.Path); code != exitOK {
+		t.Errorf("replay --verify: exit %d: %s", code, stderr)
+	}
+	if held, err := device.Held(10 * time.Second); held != 0 || err != nil {
+		t.Errorf("%d bytes are held at the end: %v", held, err)
+	}
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

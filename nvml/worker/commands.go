@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -384,10 +383,7 @@ func (e *Executor) Close(ctx context.Context) error {
 		close(e.deserted)
 		errs = append(errs, err, e.force())
 	}
-	if e.ours {
-		errs = append(errs, os.RemoveAll(e.dir))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, e.removeFolder())...)
 }
 
 // busy reports whether commands are in flight.

@@ -47,6 +47,9 @@ type Config struct {
 	// Dir is where the worker keeps prepared weights; it is made if it is not
 	// there. Empty: a temporary folder that Close removes.
 	Dir string
+	// Seed is that of the weights, not negative. It is not the plan's, so that
+	// experiments with other seeds use the same folder of them.
+	Seed int64
 	// Device is the UUID of the GPU that the worker sees and has to name; empty:
 	// whatever it finds.
 	Device string
@@ -166,6 +169,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Mode == Isolated && c.HostTier == Pinned {
 		return c, fmt.Errorf("%w: pinned memory ends with its process: host tier %s needs mode %s", ErrConfig, Pinned, Shared)
+	}
+	if c.Seed < 0 {
+		return c, fmt.Errorf("%w: a negative seed", ErrConfig)
 	}
 	if c.StderrLimit < 0 {
 		return c, fmt.Errorf("%w: a negative limit of standard error", ErrConfig)

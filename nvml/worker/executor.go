@@ -33,8 +33,9 @@ type Executor struct {
 	running  sync.WaitGroup // calls whose outcome has not been taken
 	life     sync.Mutex     // held by Open, Restart and Close
 	dir      string
-	ours     bool  // dir is temporary
-	free     int64 // bytes of device memory after the last start
+	ours     bool     // dir is temporary
+	claim    *os.File // of that; nil where there are no claims
+	free     int64    // bytes of device memory after the last start
 
 	tier sync.Mutex // held while something is staged; guards host
 	host hostTier
@@ -125,16 +126,6 @@ func (e *Executor) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Cap
 	return able, nil
 }
 
-func (e *Executor) folder() (err error) {
-	e.dir = e.cfg.Dir
-	if e.dir != "" {
-		return os.MkdirAll(e.dir, 0o777)
-	}
-	e.dir, err = os.MkdirTemp("", "vramsim-worker-")
-	e.ours = err == nil
-	return err
-}
-
 // raise starts a worker, has it prepare every model, reads its memory and
 // makes it ready for commands. life is held.
 func (e *Executor) raise(ctx context.Context) error {
@@ -203,7 +194,7 @@ func (e *Executor) known(h *Hello) error {
 func (e *Executor) prepare(s *session, m scheduler.ModelID) error {
 	model := &e.plan.Models[m]
 	q, err := s.do(Request{Op: OpPrepare, Model: model.Name, Bytes: int64(model.Bytes), ItemBytes: int64(model.Batch.Memory),
-		Seed: int64(e.plan.Seed >> 1)}, e.cfg.Timeouts.Prepare)
+		Seed: e.cfg.Seed}, e.cfg.Timeouts.Prepare)
 	if err == nil && q.reply.SHA256 == "" {
 		err = errors.New("the worker does not tell the sha256 of the weights")
 	}

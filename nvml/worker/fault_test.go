@@ -221,6 +221,37 @@ func TestTemporaryFolder(t *testing.T) {
 	}
 }
 
+// TestSweep: a temporary folder that a kill has left goes with the next
+// executor; one that is in use, or has only just been made, does not.
+func TestSweep(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("folders cannot be claimed here")
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	long := time.Now().Add(-time.Hour)
+	inUse := open(t, fake(t), plan())
+	used, _ := filepath.Glob(filepath.Join(temp, "*"))
+	left, young := filepath.Join(temp, "vramsim-worker-left"), filepath.Join(temp, "vramsim-worker-young")
+	for _, path := range []string{left, young} {
+		if err := os.Mkdir(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{left, used[0]} {
+		if err := os.Chtimes(path, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, fake(t), plan())
+	for path, want := range map[string]bool{left: false, young: true, used[0]: true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+		}
+	}
+	inUse.close()
+}
+
 // TestCloseInTheMidst: Close ends a worker that is busy, one that hangs, and
 // one that is only being started.
 func TestCloseInTheMidst(t *testing.T) {

@@ -458,6 +458,7 @@ func TestConfig(t *testing.T) {
 		"tier":     {Command: []string{"x"}, HostTier: "disk"},
 		"pinned":   {Command: []string{"x"}, HostTier: worker.Pinned, Mode: worker.Isolated},
 		"timeout":  {Command: []string{"x"}, Timeouts: worker.Timeouts{Run: -1}},
+		"seed":     {Command: []string{"x"}, Seed: -1},
 		"stderr":   {Command: []string{"x"}, StderrLimit: -1},
 		"accepted": {Command: []string{"x"}},
 	} {

@@ -639,7 +639,7 @@ class Torch:
         self.import_ns = time.monotonic_ns() - began
         began = time.monotonic_ns()
         self.cuda = options.device != "cpu"
-        self.device = torch.device(options.device)
+        self.device = torch.device("cuda:0" if options.device == "cuda" else options.device)
         if self.cuda:
             torch.cuda.set_device(self.device)
             torch.zeros(1, device=self.device)
@@ -716,6 +716,7 @@ class Torch:
         if done is None:
             raise Refusal("bad_op", "there is no such operation")
         if self.cuda:
+            self.torch.cuda.set_device(self.device)  # which is a thread's own
             self.torch.cuda.reset_peak_memory_stats()
         with self.torch.no_grad():
             return done(request, cancel)
@@ -859,6 +860,8 @@ class Torch:
         took; of what is read in chunks the two overlap."""
         torch, size, began = self.torch, model.about["bytes"], time.monotonic_ns()
         arena = torch.empty(size, dtype=torch.uint8, device=self.device)
+        if self.cuda:
+            self.copying.wait_stream(torch.cuda.current_stream())  # the bytes may have been in use there until now
         if tier == "pinned":
             with self.stream_of_copies():
                 for at in range(0, size, self.CHUNK):

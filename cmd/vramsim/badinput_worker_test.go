@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -58,6 +59,17 @@ type workerRun struct {
 	report  nvml.Report
 }
 
+// serve lets workers reach a device over a loopback socket until the test ends.
+func serve(tb testing.TB, device *fakeworker.Device) (address string) {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { device.Close() })
+	return device.Serve(l)
+}
+
 func newWorkerRun(t *testing.T, fault fakeworker.Fault, at int) *workerRun {
 	t.Helper()
 	self, err := os.Executable()
@@ -65,12 +77,7 @@ func newWorkerRun(t *testing.T, fault fakeworker.Fault, at int) *workerRun {
 		t.Fatal(err)
 	}
 	r := &workerRun{device: fakeworker.NewDevice(1e9, fault, at)}
-	address, err := r.device.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.device.Close() })
-	r.cfg = worker.Config{Command: []string{self, fakeworker.Argument, "device=" + address}, Environ: os.Environ(), Dir: t.TempDir(),
+	r.cfg = worker.Config{Command: []string{self, fakeworker.Argument, "device=" + serve(t, r.device)}, Environ: os.Environ(), Dir: t.TempDir(),
 		Timeouts: worker.Timeouts{Load: time.Second, Run: time.Second, Kill: 200 * time.Millisecond},
 		Notice: func(n worker.Notice) {
 			r.mu.Lock()
@@ -324,15 +331,10 @@ func TestGPURunSurvivesItsWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := fakeworker.NewDevice(2e9, fakeworker.Crash, 1)
-	address, err := device.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer device.Close()
 	t.Setenv("TMPDIR", t.TempDir())
 	out := t.TempDir()
 	code, stdout, stderr := vramsim(t, "gpu", "run", miniature, "-o", out, "--policy", "seed", "--set", "workload.items=4", "--executor", "worker",
-		"--worker", "'"+self+"' "+fakeworker.Argument+" load=20ms item=100ms device="+address)
+		"--worker", "'"+self+"' "+fakeworker.Argument+" load=20ms item=100ms device="+serve(t, device))
 	if code != exitOK && code != exitInvalid { // a busy host makes it INVALID
 		t.Fatalf("exit %d: %s", code, stderr)
 	}

@@ -38,12 +38,7 @@ func TestLosses(t *testing.T) {
 	} {
 		t.Run(string(c.fault), func(t *testing.T) {
 			device := fakeworker.NewDevice(1e9, c.fault, 1)
-			address, err := device.Listen()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { device.Close() })
-			b := open(t, fake(t, "device="+address), plan())
+			b := open(t, fake(t, "device="+serve(t, device)), plan())
 			first := b.told(worker.Spawned)[0].PID
 			b.does(load(0))
 			b.start(batch(0, 2))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -45,6 +46,17 @@ func fake(tb testing.TB, options ...string) worker.Config {
 func brief() worker.Timeouts {
 	return worker.Timeouts{Hello: 20 * time.Second, Prepare: 10 * time.Second, Stage: 10 * time.Second, Load: 700 * time.Millisecond,
 		Run: 700 * time.Millisecond, Unload: 700 * time.Millisecond, Other: 5 * time.Second, Kill: 200 * time.Millisecond}
+}
+
+// serve lets workers reach a device over a loopback socket until the test ends.
+func serve(tb testing.TB, device *fakeworker.Device) (address string) {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { device.Close() })
+	return device.Serve(l)
 }
 
 // plan is two models on a device.
@@ -206,10 +218,7 @@ func contract(t *testing.T, cfg worker.Config, slots int, command func(address s
 	executortest.Test(t, executortest.Fixture{Faults: faults, Patience: 30 * time.Second, Slots: slots, Host: true,
 		New: func(tb testing.TB, _ scheduler.Plan, script executortest.Script) executortest.Bench {
 			device := fakeworker.NewDevice(int64(script.Memory), names[script.Fault], script.At)
-			address, err := device.Listen()
-			if err != nil {
-				tb.Fatal(err)
-			}
+			address := serve(tb, device)
 			var mu sync.Mutex
 			var pids []int
 			cfg := cfg
@@ -327,12 +336,7 @@ func TestOrder(t *testing.T) {
 // itself.
 func TestCancelOfWhatRuns(t *testing.T) {
 	device := fakeworker.NewDevice(1e9, fakeworker.None, -1)
-	address, err := device.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer device.Close()
-	cfg := fake(t, "item=1h", "device="+address)
+	cfg := fake(t, "item=1h", "device="+serve(t, device))
 	cfg.Timeouts.Run = time.Minute
 	b := open(t, cfg, plan())
 	b.does(load(0))

@@ -18,7 +18,7 @@ type Device struct {
 	total    int64
 	fault    Fault
 	at       int
-	listener net.Listener
+	acceptor Acceptor
 	serving  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -65,33 +65,37 @@ func NewDevice(total int64, fault Fault, at int) *Device {
 	return d
 }
 
-// Listen lets processes reach the device, and returns where, for the option
-// device of Main. It has to be closed then.
-func (d *Device) Listen() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	d.listener = l
+// Acceptor is a listener of package net. Tests open it: nothing that is not a
+// test opens a listening socket.
+type Acceptor interface {
+	Accept() (net.Conn, error)
+	Addr() net.Addr
+	Close() error
+}
+
+// Serve lets processes reach the device through a, which Close closes, and
+// returns the address for the option device of Main.
+func (d *Device) Serve(a Acceptor) string {
+	d.acceptor = a
 	d.serving.Go(func() {
 		for {
-			c, err := l.Accept()
+			c, err := a.Accept()
 			if err != nil {
 				return
 			}
 			d.serving.Go(func() { d.serve(c) })
 		}
 	})
-	return l.Addr().String(), nil
+	return a.Addr().String()
 }
 
-// Close ends Listen. Processes that are still connected keep their
-// connection until they end.
+// Close ends Serve. Processes that are still connected keep their connection
+// until they end.
 func (d *Device) Close() error {
-	if d.listener == nil {
+	if d.acceptor == nil {
 		return nil
 	}
-	return d.listener.Close()
+	return d.acceptor.Close()
 }
 
 // serve answers one process.

@@ -78,12 +78,15 @@ func newWorkerRun(t *testing.T, fault fakeworker.Fault, at int) *workerRun {
 	}
 	r := &workerRun{device: fakeworker.NewDevice(1e9, fault, at)}
 	r.cfg = worker.Config{Command: []string{self, fakeworker.Argument, "device=" + serve(t, r.device)}, Environ: os.Environ(), Dir: t.TempDir(),
-		Timeouts: worker.Timeouts{Load: time.Second, Run: time.Second, Kill: 200 * time.Millisecond},
+		Timeouts: worker.Timeouts{Kill: 200 * time.Millisecond},
 		Notice: func(n worker.Notice) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.notices = append(r.notices, n)
 		}}
+	if fault == fakeworker.Hang {
+		r.cfg.Timeouts.Load, r.cfg.Timeouts.Run = 2*time.Second, 2*time.Second
+	}
 	return r
 }
 

@@ -24,7 +24,7 @@ func TestLosses(t *testing.T) {
 		fault fakeworker.Fault
 		says  string
 	}{
-		{fakeworker.Hang, "(timeout): run a had no answer in 700ms"},
+		{fakeworker.Hang, "(timeout): run a had no answer in 2s"},
 		{fakeworker.Crash, "(it ended): exit status 3"},
 		{fakeworker.Killed, "(it ended): signal: killed"},
 		{fakeworker.Partial, "(it ended): exit status 0"},
@@ -38,7 +38,11 @@ func TestLosses(t *testing.T) {
 	} {
 		t.Run(string(c.fault), func(t *testing.T) {
 			device := fakeworker.NewDevice(1e9, c.fault, 1)
-			b := open(t, fake(t, "device="+serve(t, device)), plan())
+			cfg := fake(t, "device="+serve(t, device))
+			if c.fault == fakeworker.Hang {
+				cfg.Timeouts.Run = 2 * time.Second
+			}
+			b := open(t, cfg, plan())
 			first := b.told(worker.Spawned)[0].PID
 			b.does(load(0))
 			b.start(batch(0, 2))
@@ -97,7 +101,7 @@ func TestDoubleAnswer(t *testing.T) {
 // TestSilence: a worker without a heartbeat is ended.
 func TestSilence(t *testing.T) {
 	cfg := fake(t, "fault=silent", "at=1", "heartbeat=20ms")
-	cfg.Timeouts.Heartbeat, cfg.Timeouts.Run = 2*time.Second, time.Minute
+	cfg.Timeouts.Heartbeat = 2 * time.Second
 	b := open(t, cfg, plan())
 	b.does(load(0))
 	if why := b.fails(batch(0, 1), scheduler.FailureLost); !strings.Contains(why.Text, "(no heartbeat): none in 2s") {

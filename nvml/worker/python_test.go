@@ -31,8 +31,7 @@ func python(t *testing.T, arguments ...string) worker.Config {
 	if err := os.WriteFile(path, worker.Script(), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	cfg := worker.Config{Command: slices.Concat(interpreter, []string{path}, arguments), Environ: os.Environ(), Timeouts: brief()}
-	cfg.Timeouts.Load, cfg.Timeouts.Run, cfg.Timeouts.Unload = 2*time.Second, 2*time.Second, 2*time.Second
+	cfg := worker.Config{Command: slices.Concat(interpreter, []string{path}, arguments), Environ: os.Environ(), Timeouts: worker.Timeouts{Kill: 200 * time.Millisecond}}
 	return cfg
 }
 
@@ -52,7 +51,8 @@ func TestReferenceKeepsTheContract(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := python(t, append([]string{"--backend=fake"}, c.options...)...)
-			cfg.Mode, cfg.HostTier = c.mode, c.tier
+			cfg.Mode, cfg.HostTier, cfg.Timeouts = c.mode, c.tier, brief()
+			cfg.Timeouts.Load, cfg.Timeouts.Run, cfg.Timeouts.Unload = 2*time.Second, 2*time.Second, 2*time.Second
 			checks(t, c.n)
 			contract(t, cfg, c.slots, func(address string) []string {
 				return append(slices.Clone(cfg.Command), "--fake-device="+address)

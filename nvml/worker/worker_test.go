@@ -31,21 +31,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fake returns a configuration whose worker is this binary. Its timeouts are
-// short where a fault has to run into them.
+// fake returns a configuration whose worker is this binary.
 func fake(tb testing.TB, options ...string) worker.Config {
 	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return worker.Config{Command: append([]string{self, fakeworker.Argument}, options...), Environ: os.Environ(), Timeouts: brief()}
+	return worker.Config{Command: append([]string{self, fakeworker.Argument}, options...), Environ: os.Environ(), Timeouts: worker.Timeouts{Kill: 200 * time.Millisecond}}
 }
 
-// brief is long enough for a busy machine to start a process.
+// brief is for workers that hang: a busy machine can still start a process and
+// answer within it.
 func brief() worker.Timeouts {
-	return worker.Timeouts{Hello: 20 * time.Second, Prepare: 10 * time.Second, Stage: 10 * time.Second, Load: 700 * time.Millisecond,
-		Run: 700 * time.Millisecond, Unload: 700 * time.Millisecond, Other: 5 * time.Second, Kill: 200 * time.Millisecond}
+	return worker.Timeouts{Hello: 20 * time.Second, Prepare: 10 * time.Second, Stage: 10 * time.Second, Load: time.Second,
+		Run: time.Second, Unload: time.Second, Other: 5 * time.Second, Kill: 200 * time.Millisecond}
 }
 
 // serve lets workers reach a device over a loopback socket until the test ends.
@@ -272,7 +272,7 @@ func TestTheContract(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			checks(t, c.n)
 			cfg := fake(t, c.options...)
-			cfg.Mode, cfg.HostTier = c.mode, c.tier
+			cfg.Mode, cfg.HostTier, cfg.Timeouts = c.mode, c.tier, brief()
 			contract(t, cfg, c.slots, func(address string) []string {
 				return append(slices.Clone(cfg.Command), "device="+address)
 			})
@@ -337,7 +337,6 @@ func TestOrder(t *testing.T) {
 func TestCancelOfWhatRuns(t *testing.T) {
 	device := fakeworker.NewDevice(1e9, fakeworker.None, -1)
 	cfg := fake(t, "item=1h", "device="+serve(t, device))
-	cfg.Timeouts.Run = time.Minute
 	b := open(t, cfg, plan())
 	b.does(load(0))
 	seq := b.start(batch(0, 1))

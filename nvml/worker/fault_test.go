@@ -109,6 +109,16 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestHeartbeats: they keep a worker alive that is busy for longer than it may
+// be silent.
+func TestHeartbeats(t *testing.T) {
+	cfg := fake(t, "item=2500ms", "heartbeat=20ms")
+	cfg.Timeouts.Heartbeat = 2 * time.Second
+	b := open(t, cfg, plan())
+	b.does(load(0))
+	b.does(batch(0, 1))
+}
+
 // TestOutOfMemory: what does not fit fails, may be tried again, and the worker
 // goes on.
 func TestOutOfMemory(t *testing.T) {

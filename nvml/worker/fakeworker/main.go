@@ -46,7 +46,8 @@ func Main(args []string, stdin io.Reader, stdout io.Writer, environ []string) in
 		return 1
 	}
 	if o.deaf {
-		signal.Ignore(syscall.SIGTERM)
+		signal.Ignore(syscall.SIGTERM, syscall.SIGPIPE)
+		time.AfterFunc(time.Minute, func() { w.quit <- 4 }) // bounded, should a test fail to end it
 	}
 	if o.offspring {
 		if err := w.breed(); err != nil {

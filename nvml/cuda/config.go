@@ -55,9 +55,11 @@ type Config struct {
 	HostTier HostTier
 	// Dir is an existing folder for the files of weights: a file a model, of
 	// its size. Files that are already there with the right contents are used.
-	// Empty: a temporary folder of its own.
+	// Empty: that for temporary files.
 	Dir string
-	// Keep leaves the files that were written to Dir when the executor is closed.
+	// Keep leaves the files that were written to Dir for later. Others lose their
+	// names when they have been written, so that nothing is left of them even if
+	// the process is killed.
 	Keep bool
 	// Ballast takes what the device has beyond what the plan may use, in plain
 	// allocations, so that memory really runs out where it would on a smaller

@@ -335,7 +335,7 @@ func awaitGroup(ctx context.Context, g *sync.WaitGroup) error {
 }
 
 // Close cancels what is in flight, waits for its outcomes to be taken, gives
-// memory, handles and context back and removes the files that were written.
+// memory, handles and context back and closes the files of weights.
 func (e *Executor) Close(ctx context.Context) error {
 	e.mu.Lock()
 	s, again := e.session, e.closed

@@ -203,7 +203,7 @@ func (s *session) makeArena(ctx context.Context) (err error) {
 	if s.arena, err = s.drv.pin(n); err != nil {
 		return fmt.Errorf("%v of pinned memory for the host tier: %w", scheduler.Bytes(n), err)
 	}
-	return s.weights.fillPinned(ctx, s.arena)
+	return s.weights.fill(ctx, s.arena, 0)
 }
 
 // blockThreads is the size of a block; blocksPerSM of them fit a multiprocessor

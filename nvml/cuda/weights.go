@@ -31,7 +31,7 @@ type weights struct {
 	disk  bool    // there are loads from disk
 	sizes []int64 // by model, rounded up
 	files []*os.File
-	made  []string // names of files, and of a folder, to remove in turn
+	keep  bool // files stay when they are closed
 	sums  [][]uint64
 }
 
@@ -44,7 +44,7 @@ func sizeOf(m *scheduler.Model) int64 {
 // to close them, with an error too.
 func prepareWeights(ctx context.Context, cfg *Config, plan *scheduler.Plan) (*weights, error) {
 	w := &weights{seed: uint32(plan.Seed ^ plan.Seed>>32), dir: cfg.Dir, disk: slices.Contains(plan.Tiers, scheduler.TierDisk),
-		files: make([]*os.File, len(plan.Models))}
+		keep: cfg.Keep && cfg.Dir != "", files: make([]*os.File, len(plan.Models))}
 	for i := range plan.Models {
 		w.sizes = append(w.sizes, sizeOf(&plan.Models[i]))
 		if w.sizes[i] > pieceBytes*scratchBytes/8 {
@@ -54,33 +54,34 @@ func prepareWeights(ctx context.Context, cfg *Config, plan *scheduler.Plan) (*we
 	if err := w.sum(ctx); err != nil {
 		return w, err
 	}
-	if err := w.makeFolder(); err != nil {
-		return w, err
+	return w, w.prepareAll(ctx, plan)
+}
+
+// prepareAll opens all files, in a folder that lives no longer than this if none
+// was given.
+func (w *weights) prepareAll(ctx context.Context, plan *scheduler.Plan) (err error) {
+	if w.dir == "" {
+		if w.dir, err = os.MkdirTemp("", "vramsim-weights-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.Remove(w.dir)) }()
 	}
 	for i := range plan.Models {
-		err := w.prepare(ctx, cfg, i)
+		err := w.prepare(ctx, i)
 		if err == nil && w.disk {
 			err = pagecache.Drop(w.files[i])
 		}
 		if err != nil {
-			return w, fmt.Errorf("weights of model %s: %w", plan.Models[i].Name, err)
+			return fmt.Errorf("weights of model %s: %w", plan.Models[i].Name, err)
 		}
 	}
-	return w, nil
+	return nil
 }
 
-// makeFolder makes a temporary folder if none was given.
-func (w *weights) makeFolder() (err error) {
-	if w.dir == "" {
-		if w.dir, err = os.MkdirTemp("", "vramsim-weights-"); err == nil {
-			w.made = append(w.made, w.dir)
-		}
-	}
-	return err
-}
-
-// prepare opens model i's file, after writing it if it is not there.
-func (w *weights) prepare(ctx context.Context, cfg *Config, i int) error {
+// prepare opens model i's file, after writing it if it is not there. What is not
+// to be kept loses its name at once: it is gone when it is closed, or this
+// process is killed.
+func (w *weights) prepare(ctx context.Context, i int) error {
 	name := filepath.Join(w.dir, fmt.Sprintf("weights-%08x-%d-%d.bin", w.seed, w.sizes[i], i))
 	f, err := os.Open(name)
 	if err == nil {
@@ -95,10 +96,10 @@ func (w *weights) prepare(ctx context.Context, cfg *Config, i int) error {
 	if err := w.write(ctx, name, w.sizes[i]); err != nil {
 		return err
 	}
-	if !cfg.Keep || cfg.Dir == "" {
-		w.made = append(w.made, name)
-	}
 	w.files[i], err = os.Open(name)
+	if !w.keep {
+		err = errors.Join(err, os.Remove(name))
+	}
 	return err
 }
 
@@ -149,12 +150,11 @@ func (w *weights) write(ctx context.Context, name string, size int64) (err error
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	buffer := make([]byte, min(size, 4*int64(scheduler.MiB)))
+	buffer := make([]byte, min(size, 64*int64(scheduler.MiB)))
 	for at := int64(0); at < size && err == nil; {
 		part := buffer[:min(size-at, int64(len(buffer)))]
-		fill(part, w.seed, uint64(at/wordBytes))
-		if _, err = f.Write(part); err == nil {
-			err = ctx.Err()
+		if err = w.fill(ctx, part, at); err == nil {
+			_, err = f.Write(part)
 		}
 		at += int64(len(part))
 	}
@@ -205,12 +205,13 @@ func inParallel(ctx context.Context, n int, f func(int)) error {
 	return ctx.Err()
 }
 
-// fillPinned writes the stream to memory, in parallel.
-func (w *weights) fillPinned(ctx context.Context, memory []byte) error {
-	const part = 4 << 20
-	return inParallel(ctx, (len(memory)+part-1)/part, func(k int) {
-		at := k * part
-		fill(memory[at:min(at+part, len(memory))], w.seed, uint64(at/wordBytes))
+// fill writes the stream from byte at on to memory, in parallel.
+func (w *weights) fill(ctx context.Context, memory []byte, at int64) error {
+	const part = int64(2 * scheduler.MiB)
+	n := int64(len(memory))
+	return inParallel(ctx, int((n+part-1)/part), func(k int) {
+		from := int64(k) * part
+		fill(memory[from:min(from+part, n)], w.seed, uint64((at+from)/wordBytes))
 	})
 }
 
@@ -226,8 +227,7 @@ func (w *weights) pinnedBytes(hostMemory scheduler.Bytes) int64 {
 	return most
 }
 
-// close closes the files and removes those that were made. It may be called
-// again.
+// close closes the files. It may be called again.
 func (w *weights) close() error {
 	var errs []error
 	for i, f := range w.files {
@@ -236,12 +236,5 @@ func (w *weights) close() error {
 		}
 		w.files[i] = nil
 	}
-	slices.Reverse(w.made)
-	for _, name := range w.made {
-		if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	w.made = nil
 	return errors.Join(errs...)
 }

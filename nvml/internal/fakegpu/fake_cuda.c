@@ -28,6 +28,8 @@
 //	FAKE_CUDA_CORRUPT_AT=N   … if a copy to the device, gets a bit wrong
 //	FAKE_CUDA_BROKEN=1       contexts cannot be made any more (999)
 //
+// FAKE_GPU_LEDGER=FOLDER lets fake_nvml.c know what each process has of a device.
+//
 // fake_get tells these and, as HELD, LIVE, CONTEXTS and OPERATIONS, the bytes that
 // this process has of all devices, the handles and allocations that are alive,
 // the contexts that are, and how many operations were enqueued.
@@ -39,6 +41,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	SUCCESS = 0,
@@ -121,6 +124,25 @@ static struct device {
 	int users;
 	u64 used;
 } devices[MOST_DEVICES];
+
+// publish tells fake_nvml.c, in the folder that FAKE_GPU_LEDGER names, what this
+// process has of each device. The lock is held.
+static void publish(void)
+{
+	const char *folder = getenv("FAKE_GPU_LEDGER");
+	char part[4096], whole[4096];
+	if (folder == NULL)
+		return;
+	snprintf(part, sizeof part, "%s/.%d", folder, (int)getpid());
+	snprintf(whole, sizeof whole, "%s/%d", folder, (int)getpid());
+	FILE *f = fopen(part, "w");
+	if (f == NULL)
+		abort();
+	for (int i = 0; i < MOST_DEVICES; i++)
+		fprintf(f, "%llu ", (unsigned long long)devices[i].used);
+	if (fclose(f) != 0 || rename(part, whole) != 0)
+		abort();
+}
 
 static u64 pinned;
 
@@ -293,6 +315,7 @@ static void release_memory(struct context *c, struct handle *h)
 		devices[c->device].used -= h->charged;
 	else
 		pinned -= h->charged;
+	publish();
 }
 
 static void remove_handle(struct context *c, struct handle **place)
@@ -698,6 +721,7 @@ int cuMemAlloc_v2(u64 *address, size_t n)
 	if (h == NULL)
 		return leave(OUT_OF_MEMORY);
 	devices[current->device].used += charged;
+	publish();
 	*address = (u64)h->memory;
 	return leave(SUCCESS);
 }
@@ -896,6 +920,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 		d->context = calloc(1, sizeof *d->context); // kept: threads may have it current
 		d->context->device = device;
 		d->used += settings[CONTEXT].value;
+		publish();
 	}
 	d->users++;
 	*context = d->context;
@@ -915,6 +940,7 @@ static void destroy(struct device *d)
 	while (c->handles != NULL)
 		remove_handle(c, &c->handles);
 	d->used = 0;
+	publish();
 	d->context = NULL;
 }
 

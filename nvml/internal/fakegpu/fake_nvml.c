@@ -21,7 +21,11 @@
 //	FAKE_NVML_MIG=1                      the device is cut into instances
 //	FAKE_NVML_UNSUPPORTED=A,B            functions (or field:185) that say NOT_SUPPORTED
 //	FAKE_NVML_LINK_START=N               first value of the link counters
+//	FAKE_GPU_LEDGER=FOLDER               what processes have of devices by fake_cuda.c, while they live
 
+#include <ctype.h>
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,15 +227,58 @@ int nvmlDeviceGetMigMode(struct device *d, unsigned *current, unsigned *pending)
 	return SUCCESS;
 }
 
+// held reads the ledger: what the next process has of a device. A process that
+// has ended has nothing, whatever stands there.
+static int held(DIR *ledger, unsigned device, unsigned *pid, u64 *bytes)
+{
+	struct dirent *e;
+	while ((e = readdir(ledger)) != NULL) {
+		char path[4096];
+		u64 of[4] = {0};
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		snprintf(path, sizeof path, "%s/%s", getenv("FAKE_GPU_LEDGER"), e->d_name);
+		FILE *f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		int n = fscanf(f, "%llu %llu %llu %llu", &of[0], &of[1], &of[2], &of[3]);
+		fclose(f);
+		*pid = (unsigned)strtoul(e->d_name, NULL, 10);
+		*bytes = device < 4 ? of[device] : 0;
+		if (n == 4 && *bytes > 0 && kill((pid_t)*pid, 0) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+static DIR *ledger(void)
+{
+	const char *folder = getenv("FAKE_GPU_LEDGER");
+	return folder != NULL ? opendir(folder) : NULL;
+}
+
+static u64 held_by_all(unsigned device)
+{
+	DIR *l = ledger();
+	u64 sum = 0, bytes;
+	unsigned pid;
+	if (l == NULL)
+		return 0;
+	while (held(l, device, &pid, &bytes))
+		sum += bytes;
+	closedir(l);
+	return sum;
+}
+
 static u64 total(void) { return number("FAKE_NVML_TOTAL", 24ull << 30); }
-static u64 used(void) { return number("FAKE_NVML_USED", 1ull << 30); }
+static u64 used(const struct device *d) { return number("FAKE_NVML_USED", 1ull << 30) + held_by_all(d->index); }
 static u64 reserved(void) { return number("FAKE_NVML_RESERVED", 300ull << 20); }
 
-static u64 free_bytes(void)
+static u64 free_bytes(u64 used)
 {
 	const char *sum = getenv("FAKE_NVML_SUM");
 	u64 lost = sum != NULL && strcmp(sum, "none") == 0 ? 12345 : 0;
-	return total() - used() - reserved() - lost;
+	return total() - used - reserved() - lost;
 }
 
 struct memory {
@@ -243,8 +290,8 @@ int nvmlDeviceGetMemoryInfo(struct device *d, struct memory *m)
 {
 	ASK(d);
 	m->total = total();
-	m->free = free_bytes();
-	m->used = used() + reserved();
+	m->used = used(d) + reserved();
+	m->free = free_bytes(m->used - reserved());
 	return SUCCESS;
 }
 
@@ -260,8 +307,8 @@ int nvmlDeviceGetMemoryInfo_v2(struct device *d, struct memory_v2 *m)
 		return VERSION_MISMATCH;
 	m->total = total();
 	m->reserved = reserved();
-	m->free = free_bytes();
-	m->used = used();
+	m->used = used(d);
+	m->free = free_bytes(m->used);
 	return SUCCESS;
 }
 
@@ -271,19 +318,28 @@ struct process {
 	unsigned gpu_instance, compute_instance;
 };
 
-static int processes(const char *name, unsigned *count, struct process *out)
+static struct process process(unsigned pid, u64 bytes) { return (struct process){.pid = pid, .bytes = bytes, .gpu_instance = ~0u, .compute_instance = ~0u}; }
+
+// processes lists those of the ledger, if there is one, then those of a variable.
+static int processes(const char *name, DIR *ledger, unsigned device, unsigned *count, struct process *out)
 {
 	const char *text = getenv(name);
-	unsigned n = 0, room = *count;
+	unsigned n = 0, room = *count, pid;
+	u64 bytes;
+	while (ledger != NULL && held(ledger, device, &pid, &bytes)) {
+		if (n < room)
+			out[n] = process(pid, bytes);
+		n++;
+	}
+	if (ledger != NULL)
+		closedir(ledger);
 	while (text != NULL && *text != 0) {
 		const char *colon = strchr(text, ':');
 		if (colon == NULL)
 			return INVALID_ARGUMENT;
-		if (n < room) {
-			out[n].pid = strncmp(text, "self:", 5) == 0 ? (unsigned)getpid() : (unsigned)strtoul(text, NULL, 10);
-			out[n].bytes = strncmp(colon + 1, "unknown", 7) == 0 ? ~0ull : strtoull(colon + 1, NULL, 0);
-			out[n].gpu_instance = out[n].compute_instance = ~0u;
-		}
+		if (n < room)
+			out[n] = process(strncmp(text, "self:", 5) == 0 ? (unsigned)getpid() : (unsigned)strtoul(text, NULL, 10),
+				strncmp(colon + 1, "unknown", 7) == 0 ? ~0ull : strtoull(colon + 1, NULL, 0));
 		n++;
 		text = strchr(colon, ',');
 		text = text != NULL ? text + 1 : NULL;
@@ -295,13 +351,13 @@ static int processes(const char *name, unsigned *count, struct process *out)
 int nvmlDeviceGetComputeRunningProcesses_v3(struct device *d, unsigned *count, struct process *out)
 {
 	ASK(d);
-	return processes("FAKE_NVML_PROCESSES", count, out);
+	return processes("FAKE_NVML_PROCESSES", ledger(), d->index, count, out);
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(struct device *d, unsigned *count, struct process *out)
 {
 	ASK(d);
-	return processes("FAKE_NVML_GRAPHICS", count, out);
+	return processes("FAKE_NVML_GRAPHICS", NULL, d->index, count, out);
 }
 
 static u64 power(void) { return number("FAKE_NVML_POWER", 100000); }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/nvml/httpx"
 )
@@ -14,7 +15,7 @@ func serverCheck(f *httpFlags) (doctor.Check, error) {
 	if err := f.read(); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) []doctor.Finding {
+	return func(ctx context.Context, _ []nvml.DeviceInfo) []doctor.Finding {
 		r, err := httpx.Check(ctx, f.config, nil)
 		if err != nil {
 			return []doctor.Finding{{Check: "server", Level: doctor.Fail, Cause: doctor.Missing, Found: err.Error(),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/nvml/worker"
 )
@@ -19,7 +20,7 @@ func workerCheck(command string) (doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) []doctor.Finding {
+	return func(ctx context.Context, _ []nvml.DeviceInfo) []doctor.Finding {
 		r, err := worker.Check(ctx, worker.Config{Command: words, Environ: os.Environ()})
 		if err != nil {
 			return []doctor.Finding{{Check: "worker", Level: doctor.Fail, Cause: doctor.Missing, Found: err.Error(),

@@ -15,24 +15,33 @@ type NewExecutor func(nvml.DeviceInfo) (scheduler.Executor, error)
 // testWeights is the size of the models that are loaded to see what happens.
 const testWeights = 256 * scheduler.MiB
 
-// The models of testPlan.
-const (
-	modelSmall scheduler.ModelID = iota
-	modelHuge                    // one item of it needs more than the device has
-	modelLong                    // one item of it takes minutes
-)
+// kind is a model that is tried.
+type kind struct {
+	name    string
+	weights scheduler.Bytes
+	item    scheduler.Bytes // that a batch of one takes
+	takes   scheduler.Time
+}
 
-// testPlan is what executors are opened for.
-func testPlan(device nvml.DeviceInfo) scheduler.Plan {
-	model := func(name string, batch scheduler.Bytes, item scheduler.Time) scheduler.Model {
-		return scheduler.Model{Name: name, Bytes: testWeights, Batch: scheduler.BatchCost{Max: 1, Memory: batch, PerItem: item}}
+func small() kind { return kind{"small", testWeights, scheduler.MiB, 5 * scheduler.Millisecond} }
+func long() kind  { return kind{"long", testWeights, scheduler.MiB, 10 * scheduler.Minute} }
+
+// huge has batches that no device of that memory can run.
+func huge(device nvml.DeviceInfo) kind {
+	return kind{"huge", testWeights, device.Memory, 5 * scheduler.Millisecond}
+}
+
+// tiny is for executors of which only the context is wanted.
+func tiny() kind { return kind{"tiny", scheduler.MiB, scheduler.MiB, 5 * scheduler.Millisecond} }
+
+// planOf is what executors are opened for: those models, numbered in that order.
+func planOf(device nvml.DeviceInfo, kinds []kind) scheduler.Plan {
+	p := scheduler.Plan{Name: device.UUID, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierHost}, Memory: device.Memory, Seed: 1}
+	for _, k := range kinds {
+		p.Models = append(p.Models, scheduler.Model{Name: k.name, Bytes: k.weights, Batch: scheduler.BatchCost{Max: 1, Memory: k.item, PerItem: k.takes}})
+		p.HostMemory += k.weights
 	}
-	return scheduler.Plan{Name: device.UUID, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierHost}, HostMemory: 3 * testWeights, Memory: device.Memory, Seed: 1,
-		Models: []scheduler.Model{
-			modelSmall: model("small", scheduler.MiB, 5*scheduler.Millisecond),
-			modelHuge:  model("huge", device.Memory, 5*scheduler.Millisecond),
-			modelLong:  model("long", scheduler.MiB, 10*scheduler.Minute),
-		}}
+	return p
 }
 
 // bench is an executor under test.
@@ -43,8 +52,8 @@ type bench struct {
 }
 
 // run opens an executor, does what is to be done and closes it.
-func run(ctx context.Context, exec scheduler.Executor, device nvml.DeviceInfo, do func(context.Context, *bench) error) error {
-	_, err := exec.Open(ctx, testPlan(device))
+func run(ctx context.Context, exec scheduler.Executor, device nvml.DeviceInfo, kinds []kind, do func(context.Context, *bench) error) error {
+	_, err := exec.Open(ctx, planOf(device, kinds))
 	if err == nil {
 		err = do(ctx, &bench{exec: exec, ended: map[uint64]scheduler.Outcome{}})
 	}
@@ -120,7 +129,7 @@ func RigOf(executor NewExecutor, pid int) Rig {
 			if err != nil {
 				return err
 			}
-			return run(ctx, exec, device, func(context.Context, *bench) error {
+			return run(ctx, exec, device, []kind{tiny()}, func(context.Context, *bench) error {
 				during(pid)
 				return nil
 			})
@@ -130,7 +139,7 @@ func RigOf(executor NewExecutor, pid int) Rig {
 			if err != nil {
 				return err
 			}
-			return run(ctx, exec, device, func(ctx context.Context, b *bench) error { return b.copy(ctx, during) })
+			return run(ctx, exec, device, []kind{small()}, func(ctx context.Context, b *bench) error { return b.copy(ctx, during) })
 		},
 	}
 }
@@ -142,8 +151,8 @@ func Occupy(ctx context.Context, executor NewExecutor, device nvml.DeviceInfo, d
 	if err != nil {
 		return err
 	}
-	return run(ctx, exec, device, func(ctx context.Context, b *bench) error {
-		if err := b.do(ctx, scheduler.OpLoad, modelSmall); err != nil {
+	return run(ctx, exec, device, []kind{small()}, func(ctx context.Context, b *bench) error {
+		if err := b.do(ctx, scheduler.OpLoad, 0); err != nil {
 			return err
 		}
 		return during()
@@ -152,7 +161,7 @@ func Occupy(ctx context.Context, executor NewExecutor, device nvml.DeviceInfo, d
 
 // copy loads a model again and again while during runs, from before it begins.
 func (b *bench) copy(ctx context.Context, during func()) error {
-	if err := b.do(ctx, scheduler.OpLoad, modelSmall); err != nil {
+	if err := b.do(ctx, scheduler.OpLoad, 0); err != nil {
 		return err
 	}
 	done := make(chan struct{})
@@ -162,8 +171,8 @@ func (b *bench) copy(ctx context.Context, during func()) error {
 	}()
 	var failed error
 	for failed == nil && !isClosed(done) {
-		if failed = b.do(ctx, scheduler.OpEvict, modelSmall); failed == nil {
-			failed = b.do(ctx, scheduler.OpLoad, modelSmall)
+		if failed = b.do(ctx, scheduler.OpEvict, 0); failed == nil {
+			failed = b.do(ctx, scheduler.OpLoad, 0)
 		}
 	}
 	<-done

@@ -30,8 +30,9 @@ type Needs struct {
 }
 
 // Check is an examination that an executor adds: its library, a context, a
-// framework. It must end with its context.
-type Check func(context.Context) []Finding
+// framework. It may use the devices that it is given: nobody else does, or they
+// may be shared. It must end with its context.
+type Check func(ctx context.Context, free []nvml.DeviceInfo) []Finding
 
 // Rig is what an executor can do on a device for the doctor. What is nil is not
 // looked at.
@@ -63,6 +64,7 @@ type examination struct {
 	Options
 	report *Report
 	device string // the UUID that findings are about
+	free   []nvml.DeviceInfo
 }
 
 // Run examines. The error is the context's, or nil: what is wrong is in the
@@ -81,7 +83,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	e.cards(ctx)
 	e.device = ""
 	for _, check := range o.Checks {
-		e.report.Findings = append(e.report.Findings, check(ctx)...)
+		e.report.Findings = append(e.report.Findings, check(ctx, e.free)...)
 	}
 	e.cache()
 	e.report.conclude()
@@ -170,19 +172,20 @@ func (e *examination) card(ctx context.Context, info nvml.DeviceInfo) {
 	defer tel.Close()
 	e.ok("device", "%d: %s, compute capability %s, %v", info.Index, info.Name, told(info.Compute), info.Memory)
 	d := &Device{Info: info, ContextBytes: nvml.Unknown, Processes: []nvml.Process{}}
-	rig := e.Rig
+	free := !info.MIG
 	e.mig(info)
 	if e.memory(tel, d) {
 		if others := e.processes(tel, d); others && !e.Needs.Shared {
-			rig = Rig{} // it would disturb them
+			free = false // what is tried there would disturb them
 		}
 		e.baseline(d)
 	}
 	e.sample(tel, d)
 	d.Capabilities = Measure(ctx, tel, e.Window)
 	e.capabilities(d.Capabilities)
-	if info.MIG {
-		rig = Rig{}
+	var rig Rig
+	if free {
+		rig, e.free = e.Rig, append(e.free, info)
 	}
 	e.link(ctx, rig, tel, d)
 	e.context(ctx, rig, tel, d)

@@ -245,7 +245,12 @@ func TestUndisturbed(t *testing.T) {
 			examine(t, doctor.Options{Probe: nvmltest.NewProbe(card), Needs: doctor.Needs{Card: doctor.NeedsCard, Shared: shared}, Rig: doctor.Rig{
 				Context: func(context.Context, nvml.DeviceInfo, func(int)) error { used = true; return nil },
 				Copy:    func(context.Context, nvml.DeviceInfo, func()) error { used = true; return nil },
-			}}, func(*nvmltest.State) {})
+			}, Checks: []doctor.Check{func(_ context.Context, free []nvml.DeviceInfo) []doctor.Finding {
+				if (len(free) > 0) != shared {
+					t.Errorf("shared %v, free: %+v", shared, free)
+				}
+				return nil
+			}}}, func(*nvmltest.State) {})
 			if used != shared {
 				t.Errorf("shared %v, used %v", shared, used)
 			}
@@ -257,7 +262,10 @@ func TestUndisturbed(t *testing.T) {
 // cache of the folder is tried.
 func TestChecks(t *testing.T) {
 	r := examine(t, doctor.Options{Window: time.Millisecond, Needs: doctor.Needs{Card: doctor.NeedsCard}, Folder: t.TempDir(), Checks: []doctor.Check{
-		func(context.Context) []doctor.Finding {
+		func(_ context.Context, free []nvml.DeviceInfo) []doctor.Finding {
+			if len(free) != 1 || free[0] != nvmltest.Healthy(0).Info {
+				t.Errorf("free: %+v", free)
+			}
 			return []doctor.Finding{{Check: "torch", Level: doctor.Fail, Cause: doctor.Missing, Found: "no module named torch", Advice: "install it"}}
 		},
 	}}, func(*nvmltest.State) {})

@@ -96,7 +96,7 @@ func made(ctx context.Context, name, advice string, do func(context.Context) (st
 
 // with opens an executor, does the step and closes it; the memory must then be
 // what it was.
-func (s *SelfTest) with(ctx context.Context, do func(context.Context, *bench) error) (err error) {
+func (s *SelfTest) with(ctx context.Context, kinds []kind, do func(context.Context, *bench) error) (err error) {
 	before, err := s.Telemetry.Memory()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (s *SelfTest) with(ctx context.Context, do func(context.Context, *bench) er
 	if err != nil {
 		return err
 	}
-	if err := run(ctx, exec, s.Device, do); err != nil {
+	if err := run(ctx, exec, s.Device, kinds, do); err != nil {
 		return err
 	}
 	if m, ok := s.until(ctx, func(used scheduler.Bytes) bool { return used <= before.Used+Tolerance }); !ok {
@@ -135,18 +135,18 @@ func (s *SelfTest) until(ctx context.Context, wanted func(used scheduler.Bytes) 
 
 // baseline: a load takes its bytes, an eviction gives them back.
 func (s *SelfTest) baseline(ctx context.Context) (string, error) {
-	err := s.with(ctx, func(ctx context.Context, b *bench) error {
+	err := s.with(ctx, []kind{small()}, func(ctx context.Context, b *bench) error {
 		open, err := s.Telemetry.Memory()
 		if err != nil {
 			return err
 		}
-		if err := b.do(ctx, scheduler.OpLoad, modelSmall); err != nil {
+		if err := b.do(ctx, scheduler.OpLoad, 0); err != nil {
 			return err
 		}
 		if used, ok := s.until(ctx, func(used scheduler.Bytes) bool { return used >= open.Used+testWeights-Tolerance }); !ok {
 			return fmt.Errorf("%s used before a load of %s, %s after", mebibytes(open.Used), mebibytes(testWeights), mebibytes(used))
 		}
-		if err := b.do(ctx, scheduler.OpEvict, modelSmall); err != nil {
+		if err := b.do(ctx, scheduler.OpEvict, 0); err != nil {
 			return err
 		}
 		if used, ok := s.until(ctx, func(used scheduler.Bytes) bool { return used <= open.Used+Tolerance }); !ok {
@@ -159,18 +159,18 @@ func (s *SelfTest) baseline(ctx context.Context) (string, error) {
 
 // oom: a batch that cannot fit runs out of memory, and what follows works.
 func (s *SelfTest) oom(ctx context.Context) (string, error) {
-	err := s.with(ctx, func(ctx context.Context, b *bench) error {
-		if err := errors.Join(b.do(ctx, scheduler.OpLoad, modelSmall), b.do(ctx, scheduler.OpLoad, modelHuge)); err != nil {
+	err := s.with(ctx, []kind{small(), huge(s.Device)}, func(ctx context.Context, b *bench) error {
+		if err := errors.Join(b.do(ctx, scheduler.OpLoad, 0), b.do(ctx, scheduler.OpLoad, 1)); err != nil {
 			return err
 		}
-		err := b.do(ctx, scheduler.OpRun, modelHuge)
+		err := b.do(ctx, scheduler.OpRun, 1)
 		if err == nil {
 			return fmt.Errorf("a batch of %s did not run out of memory", mebibytes(s.Device.Memory))
 		}
 		if failed, ok := errors.AsType[*scheduler.CommandError](err); !ok || failed.Code != scheduler.FailureOOM {
 			return fmt.Errorf("a batch of %s did not run out of memory but failed: %w", mebibytes(s.Device.Memory), err)
 		}
-		if err := b.do(ctx, scheduler.OpRun, modelSmall); err != nil {
+		if err := b.do(ctx, scheduler.OpRun, 0); err != nil {
 			return fmt.Errorf("after running out of memory: %w", err)
 		}
 		return nil
@@ -181,11 +181,11 @@ func (s *SelfTest) oom(ctx context.Context) (string, error) {
 // abort: a batch of minutes that is cancelled ends within seconds.
 func (s *SelfTest) abort(ctx context.Context) (string, error) {
 	var took time.Duration
-	err := s.with(ctx, func(ctx context.Context, b *bench) error {
-		if err := b.do(ctx, scheduler.OpLoad, modelLong); err != nil {
+	err := s.with(ctx, []kind{long()}, func(ctx context.Context, b *bench) error {
+		if err := b.do(ctx, scheduler.OpLoad, 0); err != nil {
 			return err
 		}
-		seq, err := b.start(scheduler.OpRun, modelLong, 10*scheduler.Minute)
+		seq, err := b.start(scheduler.OpRun, 0, 10*scheduler.Minute)
 		if err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (s *SelfTest) abort(ctx context.Context) (string, error) {
 		}
 		return nil
 	})
-	return fmt.Sprintf("a running batch ends %v after it is cancelled", took), err
+	return fmt.Sprintf("a running batch ends %v after it is cancelled", rounded(took)), err
 }
 
 // held starts a holder and waits until its memory shows.
@@ -269,5 +269,5 @@ func (s *SelfTest) kill(ctx context.Context) (string, error) {
 		return "", err
 	}
 	err = s.back(ctx, before)
-	return fmt.Sprintf("what a killed process held is free again after %v", time.Since(begin)), err
+	return fmt.Sprintf("what a killed process held is free again after %v", rounded(time.Since(begin))), err
 }

@@ -92,14 +92,21 @@ func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	card, clean, err := f.card()
+	if err != nil {
+		return err
+	}
 	o.Probe = binding.New()
-	defer func() { err = errors.Join(err, o.Probe.Close()) }()
+	defer func() { err = errors.Join(err, o.Probe.Close(), clean()) }()
+	if card.executor != nil && o.Needs.Card != doctor.NoCard {
+		o.Rig = doctor.RigOf(card.executor, os.Getpid())
+	}
 	r, err := doctor.Run(ctx, o)
 	if err != nil {
 		return err
 	}
 	if f.selfTest {
-		if err := a.selfTest(ctx, o.Probe, f.executor, r); err != nil {
+		if err := a.selfTest(ctx, o.Probe, card, r); err != nil {
 			return err
 		}
 	}
@@ -129,10 +136,23 @@ func (f *doctorFlags) options() (o doctor.Options, err error) {
 		}
 		o.Checks = append(o.Checks, check)
 	}
-	if card := cardExecutor(f.executor); card != nil && o.Needs.Card != doctor.NoCard {
-		o.Rig = doctor.RigOf(card, os.Getpid())
+	if f.executor == "cuda" {
+		o.Checks = append(o.Checks, cudaCheck)
 	}
 	return o, nil
+}
+
+// card is the executor to try, with a folder of its own for its weights, which
+// clean removes.
+func (f *doctorFlags) card() (c cardExecutor, clean func() error, err error) {
+	if f.executor != "cuda" || !binding.Linked {
+		return cardExecutorOf(f.executor, ""), func() error { return nil }, nil
+	}
+	folder, err := os.MkdirTemp(f.folder, "vramsim-doctor-")
+	if err != nil {
+		return c, nil, err
+	}
+	return cardExecutorOf(f.executor, folder), func() error { return os.RemoveAll(folder) }, nil
 }
 
 // examine asks the doctor before a run for what its executor needs of the cards

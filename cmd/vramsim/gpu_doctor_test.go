@@ -59,13 +59,20 @@ func TestDoctorWithoutNVML(t *testing.T) {
 	}
 }
 
+// fakeDriver compiles both libraries of a driver.
+func fakeDriver(t *testing.T) (nvmlDir, cudaDir string) {
+	t.Helper()
+	return nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"), nvmltest.Library(t, "fake_cuda.c", "libcuda.so.1")
+}
+
 // TestDoctorOnFakes: what the command says of each kind of machine, with the
 // driver's library replaced by a fake one.
 func TestDoctorOnFakes(t *testing.T) {
 	if !binding.Linked {
 		t.Skip("this build has no NVML in it: go test -tags nvml")
 	}
-	const library = "libnvidia-ml.so.1"
+	nvmlDir, cudaDir := fakeDriver(t)
+	worker := []string{"--executor", "worker"} // tries nothing on the card
 	for _, c := range []struct {
 		name    string
 		without []string
@@ -75,29 +82,38 @@ func TestDoctorOnFakes(t *testing.T) {
 		out     string // on standard output
 		errs    string // on standard error
 	}{
-		{name: "healthy", out: "Fake GPU 0, compute capability 9.0, 24GiB"},
+		{name: "healthy", args: worker, out: "Fake GPU 0, compute capability 9.0, 24GiB"},
+		{name: "no CUDA", env: []string{nvmltest.LibraryPath(nvmlDir)}, code: 6, errs: "libcuda.so.1"},
+		{name: "no context", env: []string{"FAKE_CUDA_BROKEN=1"}, code: 6, errs: "context: "},
+		{name: "little to pin", env: []string{"FAKE_CUDA_PINNED=100000000"}, code: 6, errs: "pinned memory: ", out: "- pinned memory: loads need 256MiB"},
+		{name: "what CUDA tells", out: "compiled for sm_70"},
+		{name: "own PID", env: []string{"FAKE_GPU_LEDGER=" + t.TempDir()}, out: "it takes 64 MiB"},
 		{name: "no driver", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, code: 6, errs: "no NVIDIA driver"},
 		{name: "no driver, worker", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, args: []string{"--executor", "worker"}, out: "no NVIDIA driver"},
 		{name: "driver not loaded", env: []string{"FAKE_NVML_INIT=9"}, code: 6, errs: "hint: load it (modprobe nvidia)"},
 		{name: "no device", env: []string{"FAKE_NVML_DEVICES=0"}, code: 6, errs: "has no device for this process"},
 		{name: "another device", args: []string{"--gpu", "GPU-x"}, code: 6, errs: "no such device: GPU-x"},
-		{name: "old driver", without: []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlErrorString"},
+		{name: "old driver", without: []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlErrorString"}, args: worker,
 			out: "- call energy: a newer driver may have it; without, there are no figures of energy"},
 		{name: "nothing but a name", without: []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetComputeRunningProcesses_v3",
 			"nvmlEventSetWait_v2", "nvmlDeviceGetClockInfo", "nvmlDeviceGetTemperature"}, code: 6, errs: "the driver has no nvmlDeviceGetMemoryInfo"},
 		{name: "foreign process", env: []string{"FAKE_NVML_PROCESSES=31337:1073741824"}, code: 5, out: "used by 31337 (1024 MiB)", errs: "hint: wait for them"},
-		{name: "shared", env: []string{"FAKE_NVML_PROCESSES=31337:unknown"}, args: []string{"--shared"}, out: "used by 31337 (bytes not told)"},
-		{name: "own process", env: []string{"FAKE_NVML_PROCESSES=self:1073741824"}, out: "nobody else"},
+		{name: "shared", env: []string{"FAKE_NVML_PROCESSES=31337:unknown"}, args: []string{"--executor", "worker", "--shared"}, out: "used by 31337 (bytes not told)"},
+		{name: "own process", env: []string{"FAKE_NVML_PROCESSES=self:1073741824"}, args: worker, out: "nobody else"},
 		{name: "MIG", env: []string{"FAKE_NVML_MIG=1"}, code: 5, errs: "cut into instances (MIG)"},
 		{name: "lost", env: []string{"FAKE_NVML_LOST=0"}, code: 6, errs: "the device is lost"},
-		{name: "throttled", env: []string{"FAKE_NVML_REASONS=0:0x40"}, out: "slowed down by hardware thermal slowdown"},
+		{name: "throttled", env: []string{"FAKE_NVML_REASONS=0:0x40"}, args: worker, out: "slowed down by hardware thermal slowdown"},
 		{name: "busy, but no card is needed", env: []string{"FAKE_NVML_PROCESSES=31337:1"}, args: []string{"--executor", "http"}, out: "used by 31337"},
 		{name: "self-test that must fail", args: []string{"--executor", "sleep", "--selftest"}, code: 6, out: "a running batch ends", errs: "self-test kill -9: 1024 MiB used before another process took 256 MiB"},
 		{name: "self-test left out", env: []string{"FAKE_NVML_MIG=1"}, args: []string{"--selftest"}, code: 5, errs: "the self-test is left out"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			env := append([]string{nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", library, c.without...))}, c.env...)
+			driver := nvmlDir
+			if c.without != nil {
+				driver = nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1", c.without...)
+			}
+			env := append([]string{nvmltest.LibraryPath(driver, cudaDir)}, c.env...)
 			r := process(t, env, append([]string{"gpu", "doctor", "--folder", t.TempDir()}, c.args...)...)
 			if r.code != c.code || !strings.Contains(r.stdout, c.out) || !strings.Contains(r.stderr, c.errs) {
 				t.Errorf("exit %d, want %d with %q and %q\n%s%s", r.code, c.code, c.out, c.errs, r.stdout, r.stderr)

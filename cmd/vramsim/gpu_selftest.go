@@ -19,23 +19,29 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// cardExecutor returns what makes executors that the doctor can use on a card,
-// nil if this build has none of that name that needs nothing but a card.
-func cardExecutor(name string) doctor.NewExecutor {
+// cardExecutor is an executor that the doctor can try on a card.
+type cardExecutor struct {
+	name     string
+	folder   string             // for its weights; empty: it needs none
+	executor doctor.NewExecutor // nil: this build has none of that name that needs nothing but a card
+}
+
+func cardExecutorOf(name, folder string) cardExecutor {
+	c := cardExecutor{name: name, folder: folder}
 	switch name {
 	case "cuda":
-		return func(d nvml.DeviceInfo) (scheduler.Executor, error) {
-			return cuda.New(cuda.Config{UUID: d.UUID, Dir: os.TempDir()}), nil
+		c.executor = func(d nvml.DeviceInfo) (scheduler.Executor, error) {
+			return cuda.New(cuda.Config{UUID: d.UUID, HostTier: cuda.Pinned, Dir: folder, Keep: true}), nil
 		}
 	case "sleep":
-		return func(nvml.DeviceInfo) (scheduler.Executor, error) { return nvml.NewSleeper(nvml.SleeperConfig{}), nil }
+		c.executor = func(nvml.DeviceInfo) (scheduler.Executor, error) { return nvml.NewSleeper(nvml.SleeperConfig{}), nil }
 	}
-	return nil
+	return c
 }
 
 // selfTest makes the self-test on each device that was examined, unless
 // something is in its way already.
-func (a *app) selfTest(ctx context.Context, probe nvml.Probe, executor string, r *doctor.Report) error {
+func (a *app) selfTest(ctx context.Context, probe nvml.Probe, card cardExecutor, r *doctor.Report) error {
 	switch {
 	case r.Status == doctor.StatusMissing || r.Status == doctor.StatusBusy:
 		a.warnf("the self-test is left out: the card is not ready for it")
@@ -46,22 +52,22 @@ func (a *app) selfTest(ctx context.Context, probe nvml.Probe, executor string, r
 	}
 	for _, d := range r.Devices {
 		a.infof("self-test of GPU %d ...", d.Info.Index)
-		if err := a.selfTestOf(ctx, probe, executor, d.Info, r); err != nil {
+		if err := a.selfTestOf(ctx, probe, card, d.Info, r); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func (a *app) selfTestOf(ctx context.Context, probe nvml.Probe, executor string, device nvml.DeviceInfo, r *doctor.Report) (err error) {
+func (a *app) selfTestOf(ctx context.Context, probe nvml.Probe, card cardExecutor, device nvml.DeviceInfo, r *doctor.Report) (err error) {
 	t, err := probe.Open(device.UUID)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	test := doctor.SelfTest{Device: device, Telemetry: t, Executor: cardExecutor(executor),
+	test := doctor.SelfTest{Device: device, Telemetry: t, Executor: card.executor,
 		Hold: func(ctx context.Context, device nvml.DeviceInfo) (doctor.Holder, error) {
-			return a.hold(ctx, executor, device)
+			return a.hold(ctx, card, device)
 		}}
 	test.Add(ctx, r)
 	return nil
@@ -72,22 +78,22 @@ const holdWord = "held"
 
 // newGPUHold is the other process of the self-test.
 func newGPUHold(a *app) *cobra.Command {
-	var executor, gpu string
+	var executor, gpu, folder string
 	cmd := &cobra.Command{
 		Use:    "hold",
 		Short:  "hold memory of a card until standard input ends",
 		Hidden: true,
 		Args:   exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			card := cardExecutor(executor)
-			if card == nil {
-				return unknown("executor", executor, []string{"sleep"})
+			card := cardExecutorOf(executor, folder)
+			if card.executor == nil {
+				return unknown("executor", executor, []string{"cuda", "sleep"})
 			}
 			device, err := deviceOf(gpu)
 			if err != nil {
 				return err
 			}
-			return doctor.Occupy(cmd.Context(), card, device, func() error {
+			return doctor.Occupy(cmd.Context(), card.executor, device, func() error {
 				fmt.Fprintln(a.stdout, holdWord)
 				_, err := io.Copy(io.Discard, a.stdin)
 				return err
@@ -96,6 +102,7 @@ func newGPUHold(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&executor, "executor", "cuda", "`name` of the executor that holds it")
 	cmd.Flags().StringVar(&gpu, "gpu", "", "`UUID` of the card")
+	cmd.Flags().StringVar(&folder, "folder", "", "`folder` for weights")
 	return cmd
 }
 
@@ -127,13 +134,13 @@ type holder struct {
 }
 
 // hold starts a holder and waits until it holds.
-func (a *app) hold(ctx context.Context, executor string, device nvml.DeviceInfo) (_ doctor.Holder, err error) {
+func (a *app) hold(ctx context.Context, card cardExecutor, device nvml.DeviceInfo) (_ doctor.Holder, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	h := &holder{process: exec.CommandContext(ctx, self, "gpu", "hold", "--executor", executor, "--gpu", device.UUID), cancel: cancel}
+	h := &holder{process: exec.CommandContext(ctx, self, "gpu", "hold", "--executor", card.name, "--gpu", device.UUID, "--folder", card.folder), cancel: cancel}
 	defer func() {
 		if err != nil {
 			cancel()

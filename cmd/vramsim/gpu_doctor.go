@@ -14,6 +14,7 @@ import (
 
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/binding"
+	"github.com/vramsim/vramsim/nvml/cuda"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/results/table"
@@ -137,7 +138,7 @@ func (f *doctorFlags) options() (o doctor.Options, err error) {
 		o.Checks = append(o.Checks, check)
 	}
 	if f.executor == "cuda" {
-		o.Checks = append(o.Checks, cudaCheck)
+		o.Checks = append(o.Checks, cudaCheck(cuda.DefaultPinLimit))
 	}
 	return o, nil
 }
@@ -165,8 +166,12 @@ func (a *app) examine(ctx context.Context, c *cards, f *hardwareFlags) error {
 	if uuids == nil {
 		return nil // whoever needs a card has been refused
 	}
-	r, err := doctor.Run(ctx, doctor.Options{Probe: c.probe, Own: []int{os.Getpid()}, Window: time.Nanosecond,
-		Needs: doctor.Needs{Card: requirement(f.name), Devices: uuids, Shared: f.shared}})
+	o := doctor.Options{Probe: c.probe, Own: []int{os.Getpid()}, Window: time.Nanosecond,
+		Needs: doctor.Needs{Card: requirement(f.name), Devices: uuids, Shared: f.shared}}
+	if f.name == "cuda" {
+		o.Checks = append(o.Checks, cudaCheck(cudaNeeds))
+	}
+	r, err := doctor.Run(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -14,18 +14,21 @@ import (
 // cudaNeeds is the pinned memory that loads go through: four slots.
 const cudaNeeds = 4 * cuda.DefaultSlot
 
-// cudaCheck tries the CUDA driver on each device that is free.
-func cudaCheck(ctx context.Context, free []nvml.DeviceInfo) (found []doctor.Finding) {
-	for _, d := range free {
-		r, err := cuda.Check(ctx, cuda.Config{UUID: d.UUID})
-		if err != nil {
-			found = append(found, doctor.Finding{Check: "CUDA", Device: d.UUID, Level: doctor.Fail, Cause: doctor.Missing, Found: err.Error(),
-				Advice: "the CUDA driver (libcuda.so.1) has to be that of the NVIDIA driver, and the device must not be held exclusively by another process"})
-			continue
+// cudaCheck tries the CUDA driver on each device that is free, and how much
+// memory can be pinned, up to a limit.
+func cudaCheck(pin scheduler.Bytes) doctor.Check {
+	return func(ctx context.Context, free []nvml.DeviceInfo) (found []doctor.Finding) {
+		for _, d := range free {
+			r, err := cuda.Check(ctx, cuda.Config{UUID: d.UUID, PinLimit: pin})
+			if err != nil {
+				found = append(found, doctor.Finding{Check: "CUDA", Device: d.UUID, Level: doctor.Fail, Cause: doctor.Missing, Found: err.Error(),
+					Advice: "the CUDA driver (libcuda.so.1) has to be that of the NVIDIA driver, and the device must not be held exclusively by another process"})
+				continue
+			}
+			found = append(found, cudaFindings(&r, d.UUID)...)
 		}
-		found = append(found, cudaFindings(&r, d.UUID)...)
+		return found
 	}
-	return found
 }
 
 func cudaFindings(r *cuda.Report, uuid string) []doctor.Finding {

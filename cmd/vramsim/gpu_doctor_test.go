@@ -156,16 +156,25 @@ func TestDoctorBeforeGPURun(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := template(t) + "/" + small
-	library := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"))
-	for setting, want := range map[string]struct {
-		code int
-		text string
-	}{"FAKE_NVML_PROCESSES=31337:1073741824": {5, "processes: used by 31337 (1024 MiB)"}, "FAKE_NVML_MIG=1": {5, "instances (MIG)"}} {
+	nvmlDir, cudaDir := fakeDriver(t)
+	both := nvmltest.LibraryPath(nvmlDir, cudaDir)
+	worker := []string{"--executor", "worker", "--worker", "'" + self + "' " + fakeworker.Argument}
+	for _, c := range []struct {
+		env, args []string
+		code      int
+		text      string
+	}{
+		{[]string{both, "FAKE_NVML_PROCESSES=31337:1073741824"}, worker, 5, "processes: used by 31337 (1024 MiB)"},
+		{[]string{both, "FAKE_NVML_MIG=1"}, worker, 5, "instances (MIG)"},
+		{[]string{both, "FAKE_CUDA_BROKEN=1"}, []string{"--executor", "cuda"}, 6, "error: CUDA: "},
+		{[]string{nvmltest.LibraryPath(nvmlDir)}, []string{"--executor", "cuda"}, 6, "libcuda.so.1"},
+		{[]string{"LD_LIBRARY_PATH=/nonexistent"}, []string{"--executor", "cuda"}, 6, "no NVIDIA driver"},
+	} {
 		runs := t.TempDir()
-		r := process(t, []string{library, setting}, "gpu", "run", file, "-o", runs, "--executor", "worker", "--worker", "'"+self+"' "+fakeworker.Argument)
+		r := process(t, c.env, append([]string{"gpu", "run", file, "-o", runs}, c.args...)...)
 		left, err := os.ReadDir(runs)
-		if r.code != want.code || !strings.Contains(r.stderr, want.text) || err != nil || len(left) > 0 {
-			t.Errorf("%s: exit %d, %d entries left, %v\n%s%s", setting, r.code, len(left), err, r.stdout, r.stderr)
+		if r.code != c.code || !strings.Contains(r.stderr, c.text) || !strings.Contains(r.stderr, "hint: ") || err != nil || len(left) > 0 {
+			t.Errorf("%q: exit %d, %d entries left, %v\n%s%s", c.env, r.code, len(left), err, r.stdout, r.stderr)
 		}
 	}
 }

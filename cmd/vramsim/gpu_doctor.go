@@ -103,15 +103,11 @@ func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
 		o.Rig = doctor.RigOf(card.executor, os.Getpid())
 	}
 	r, err := doctor.Run(ctx, o)
-	if err != nil {
-		return err
+	if err == nil && f.selfTest {
+		err = a.selfTest(ctx, o.Probe, card, r)
 	}
-	if f.selfTest {
-		if err := a.selfTest(ctx, o.Probe, card, r); err != nil {
-			return err
-		}
-	}
-	if err := a.printDoctor(r, f.json); err != nil {
+	// What was found until an interruption is printed, too.
+	if err := errors.Join(err, a.printDoctor(r, f.json)); err != nil {
 		return err
 	}
 	return doctorVerdict(r)

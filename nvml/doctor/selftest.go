@@ -48,7 +48,8 @@ var errUntested = errors.New("not tested")
 // errBusy says that others were in the way.
 var errBusy = errors.New("others use the device")
 
-// Add makes the steps and counts them in the report.
+// Add makes the steps and counts them in the report, those until the context
+// ends.
 func (s *SelfTest) Add(ctx context.Context, r *Report) {
 	if s.Executor == nil {
 		r.NoSelfTest("this build has no executor that uses a card", "build it with NVML and CUDA, as the README's part on GPUs says")
@@ -65,6 +66,9 @@ func (s *SelfTest) Add(ctx context.Context, r *Report) {
 		{"kill -9", "the driver must free what a killed process held: look for processes that are left (nvidia-smi)", s.kill},
 	} {
 		done := made(ctx, step.name, step.advice, step.do)
+		if ctx.Err() != nil {
+			break // a step that was interrupted says nothing of the device
+		}
 		done.Device = s.Device.UUID
 		r.SelfTest = append(r.SelfTest, done)
 	}

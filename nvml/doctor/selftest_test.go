@@ -220,6 +220,21 @@ func TestOccupy(t *testing.T) {
 	})
 }
 
+// TestSelfTestInterrupted: steps that were finished count, one that was
+// interrupted does not.
+func TestSelfTestInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // in the midst of abort
+		defer cancel()
+		card, r := nvmltest.NewCard(nvmltest.Healthy(0)), &doctor.Report{}
+		test := doctor.SelfTest{Device: card.Info(), Telemetry: card, Executor: func(nvml.DeviceInfo) (scheduler.Executor, error) { return newDevice(card, nil), nil }}
+		test.Add(ctx, r)
+		if len(r.SelfTest) != 2 || r.Status != doctor.StatusOK {
+			t.Errorf("%s, %+v", r.Status, r.SelfTest)
+		}
+	})
+}
+
 // TestNoSelfTest: without an executor there is nothing to test.
 func TestNoSelfTest(t *testing.T) {
 	r := &doctor.Report{}

@@ -100,13 +100,19 @@ func (b *measuring) equipped(exp *experiment.Experiment, use func(*equipment) er
 	if err != nil {
 		return err
 	}
+	b.plan = planOf(setup)
+	return errors.Join(use(e), e.failed())
+}
+
+// planOf is what the executor of the first device is opened for.
+func planOf(setup *experiment.Setup) scheduler.Plan {
 	cfg := &setup.Config
-	b.plan = scheduler.Plan{Name: cfg.Devices[0].Name, Models: cfg.Models, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierDisk},
+	plan := scheduler.Plan{Name: cfg.Devices[0].Name, Models: cfg.Models, Slots: 1, Tiers: []scheduler.Tier{scheduler.TierDisk},
 		HostMemory: cfg.HostMemory, Memory: cfg.Devices[0].Budget, Seed: setup.Seed}
 	if cfg.HostMemory > 0 {
-		b.plan.Tiers = append(b.plan.Tiers, scheduler.TierHost)
+		plan.Tiers = append(plan.Tiers, scheduler.TierHost)
 	}
-	return errors.Join(use(e), e.failed())
+	return plan
 }
 
 // config is what measuring needs to know.
@@ -134,7 +140,7 @@ func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, er
 	}
 	result := &calibrate.Result{}
 	var err error
-	if b.in.card.wants("link") || b.in.card.wants("models") {
+	if b.in.card.wants("models") || b.in.card.wants("link") && !b.in.card.anyModel() {
 		err = b.equipped(b.exp, func(e *equipment) (err error) {
 			if len(b.plan.Tiers) > 1 {
 				p.Measured.HostTier = b.in.card.hostTier
@@ -147,6 +153,9 @@ func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, er
 	}
 	if err == nil && b.in.card.wants("link") && b.in.card.anyModel() {
 		err = b.link(ctx)
+		if len(b.plan.Tiers) > 1 {
+			p.Measured.HostTier = b.in.card.hostTier
+		}
 	}
 	if err == nil && b.in.card.wants("energy") {
 		err = b.energy(ctx, p)
@@ -214,7 +223,15 @@ const (
 // link measures loads of models that only have a size, from 64 MiB to 5 GiB or
 // what fits: the line through them predicts models that were not measured.
 func (b *measuring) link(ctx context.Context) error {
-	exp, err := linkExperiment(b.exp.Cells[0].Devices[0].Memory, b.plan)
+	setup, err := b.exp.Cells[0].Setup(0, 0, thisBuild().Version)
+	if err != nil {
+		return err
+	}
+	plan := planOf(setup)
+	if err := setup.Close(); err != nil {
+		return err
+	}
+	exp, err := linkExperiment(b.exp.Cells[0].Devices[0].Memory, plan)
 	if err != nil {
 		return err
 	}

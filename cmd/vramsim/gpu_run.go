@@ -367,14 +367,22 @@ func (p *measured) endedRecords(r telemetry.Record, e *nvml.Ended) []telemetry.R
 
 func sampleRecord(s *nvml.DeviceSample) *telemetry.Sample {
 	t := telemetry.NewSample()
-	t.PowerMW, t.InstantMW = telemetry.Reading(s.PowerMilliwatts), telemetry.Reading(s.InstantMilliwatts)
-	t.SMMHz, t.MemMHz, t.TempC = telemetry.Reading(s.SMClockMHz), telemetry.Reading(s.MemoryClockMHz), telemetry.Reading(s.TemperatureC)
+	t.PowerMW, t.InstantMW = told(s.PowerMilliwatts), told(s.InstantMilliwatts)
+	t.SMMHz, t.MemMHz, t.TempC = told(int64(s.SMClockMHz)), told(int64(s.MemoryClockMHz)), telemetry.Reading(s.TemperatureC)
 	t.Reasons = uint64(s.Reasons)
-	t.UsedBytes, t.FreeBytes, t.ForeignBytes = telemetry.Reading(s.Memory.Used), telemetry.Reading(s.Memory.Free), telemetry.Reading(s.Foreign)
+	t.UsedBytes, t.FreeBytes, t.ForeignBytes = told(int64(s.Memory.Used)), told(int64(s.Memory.Free)), told(int64(s.Foreign))
 	if s.Link.Generation > 0 {
-		t.LinkGen, t.LinkWidth = telemetry.Reading(s.Link.Generation), telemetry.Reading(s.Link.Width)
+		t.LinkGen, t.LinkWidth = told(int64(s.Link.Generation)), told(int64(s.Link.Width))
 	}
 	return t
+}
+
+// told is what a driver tells; less than nothing is no reading.
+func told(v int64) telemetry.Reading {
+	if v < 0 {
+		return telemetry.Unknown
+	}
+	return telemetry.Reading(v)
 }
 
 // liveLog is a log of what really happens: what an effect was started for is

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +33,7 @@ func TestValidationRehearsal(t *testing.T) {
 		t.Fatal(err)
 	}
 	fakes := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"), nvmltest.Library(t, "fake_cuda.c", "libcuda.so.1"))
-	out := validate(t, 0, fakes, "FAKE_CUDA_CONTEXT=65536",
+	out := validate(t, 0, fakes, "FAKE_NVML_USED=0", "FAKE_NVML_RESERVED=0", "FAKE_GPU_LEDGER="+t.TempDir(),
 		"VRAMSIM_WORKER='"+self+"' "+fakeworker.Argument+" uuid=GPU-fa4e0000-0000-4000-8000-000000000000", "VRAMSIM_EXPERIMENTS="+smaller(t))
 	for name, s := range stagesOf(t, out) {
 		switch s.Status {
@@ -111,24 +113,30 @@ func validate(t *testing.T, code int, env ...string) (out string) {
 	return out
 }
 
-// smaller writes the experiments of the validation with a hundredth of the
-// memory.
+// smaller writes the experiments of the validation with a sixteenth of the
+// memory for synthetic models, a third of the items and one replicate.
 func smaller(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
 	files, err := filepath.Glob("../../nvml/validate/*.yaml")
-	if err != nil || len(files) != 4 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("%d experiments (%v)", len(files), err)
 	}
-	size := regexp.MustCompile(`(memory: [0-9.]+)(MiB|MB|GiB|GB)`)
+	size := regexp.MustCompile(`(memory: )([0-9]+)MiB`)
 	for _, path := range files {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		small := size.ReplaceAllStringFunc(string(data), func(s string) string {
-			return strings.NewReplacer("MiB", "KiB", "MB", "KB", "GiB", "MiB", "GB", "MB").Replace(s)
+			parts := size.FindStringSubmatch(s)
+			n, err := strconv.Atoi(parts[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%s%dKiB", parts[1], n*1024/16)
 		})
+		small = strings.NewReplacer("memory: 4GiB", "memory: 336MiB", "replicates: 3", "replicates: 1", "items: 24", "items: 8", "items: 20", "items: 7").Replace(small)
 		if err := os.WriteFile(filepath.Join(folder, filepath.Base(path)), []byte(small), 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +177,12 @@ func stagesOf(t *testing.T, out string) map[string]stageLine {
 // how many runs there are.
 func checkPublished(t *testing.T, folder string) int {
 	t.Helper()
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
 	unpacked := t.TempDir()
+	t.Chdir(unpacked) // names of traces and profiles are relative to it
 	if text, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(folder, "runs.tgz"), "-C", unpacked).CombinedOutput(); err != nil {
 		t.Fatalf("runs.tgz: %v: %s", err, text)
 	}

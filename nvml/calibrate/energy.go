@@ -20,9 +20,13 @@ type EnergyConfig struct {
 	// nvml.Telemetry.
 	Counter func() (millijoules uint64, err error)
 	// Window is how long each phase lasts at least, Cool how long the device
-	// rests before it, Windows how many there are of each kind.
+	// rests before it, Windows how many there are of each kind. With a Budget
+	// there are fewer if that many would take longer, but not less than fit
+	// them: one of the closed device, two of the others.
 	Window, Cool time.Duration
 	Windows      int
+
+	closed int // windows of the closed device
 }
 
 // The defaults of EnergyConfig. A window is long beside the steps of the
@@ -47,8 +51,9 @@ type EnergyWindow struct {
 // largest batches. It opens the executor and closes it.
 func MeasureEnergy(ctx context.Context, executor scheduler.Executor, cfg EnergyConfig) (windows []EnergyWindow, err error) {
 	cfg.complete()
+	cfg.shorten()
 	m := &energyMeter{cfg: &cfg, s: *newSession(&cfg.Config, executor)}
-	for range cfg.Windows {
+	for range cfg.closed {
 		if err := m.window(ctx, false, m.rest); err != nil {
 			return m.windows, err
 		}
@@ -82,6 +87,18 @@ func (c *EnergyConfig) complete() {
 	if c.Windows <= 0 {
 		c.Windows = DefaultWindows
 	}
+}
+
+// shorten takes away windows that the budget has no room for.
+func (c *EnergyConfig) shorten() {
+	c.closed = c.Windows
+	if c.Budget <= 0 {
+		return
+	}
+	const least = 2
+	each, round := c.Window+c.Cool, 1+2*len(c.Plan.Models)
+	c.closed = 1
+	c.Windows = min(c.Windows, max(least, (int(c.Budget/each)-c.closed)/round))
 }
 
 // energyMeter is such a measurement in progress.

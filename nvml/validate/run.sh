@@ -66,7 +66,7 @@ stage() {
 
 doctor() { "$gpu" gpu doctor --json --executor cuda >"$out/doctor.json"; }
 
-link() { "$gpu" calibrate --executor cuda --weights weights --stages link -o link.yaml "$experiments/cuda-steady.yaml"; }
+link() { "$gpu" calibrate --executor cuda --weights weights --stages link --budget 30s -o link.yaml "$experiments/cuda-steady.yaml"; }
 
 # prepare writes the traces that every run replays and the weights of the models.
 prepare() {
@@ -75,15 +75,15 @@ prepare() {
 		"$gpu" gen "$experiments/$name.yaml" -o "$name.jsonl" || return
 	done
 	[ -z "$worker" ] || "$gpu" gpu run "$experiments/torch-steady.yaml" --executor worker --worker "$worker" --weights weights \
-		--set "workload={trace: {file: $scratch/torch-steady.jsonl, limit: 1}}" --policy seed --replicates 1 -o prepared
+		--set "workload={trace: {file: torch-steady.jsonl, limit: 1}}" --policy seed --replicates 1 -o prepared
 }
 
 # models measures the real models or, without any, the synthetic ones.
 models() {
 	if [ -n "$worker" ]; then
-		"$gpu" calibrate --executor worker --worker "$worker" --weights weights --stages models -o "$out/profile.yaml" "$experiments/torch-steady.yaml"
+		"$gpu" calibrate --executor worker --worker "$worker" --weights weights --stages models --budget 95s -o profile.yaml "$experiments/torch-steady.yaml"
 	else
-		"$gpu" calibrate --executor cuda --weights weights --stages models -o "$out/profile.yaml" "$experiments/cuda-steady.yaml"
+		"$gpu" calibrate --executor cuda --weights weights --stages models --budget 95s -o profile.yaml "$experiments/cuda-steady.yaml"
 	fi
 }
 
@@ -93,7 +93,7 @@ both() {
 	local kind=$1 name dir worst=0
 	shift
 	for name in "$kind-steady" "$kind-bursts"; do
-		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $scratch/$name.jsonl}" -o runs || worst=$?
+		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $name.jsonl}" -o runs || worst=$?
 		dir=runs/$name/latest
 		[ -e "$dir/manifest.json" ] || continue
 		"$gpu" fidelity "$dir/simulation" "$dir" --format json >"$name.fidelity.json" || worst=$?
@@ -103,9 +103,9 @@ both() {
 
 synthetic() { both cuda --executor cuda --work spin --weights weights; }
 
-real() { both torch --executor worker --worker "$worker" --weights weights --set "hardware.profile=$out/profile.yaml"; }
+real() { both torch --executor worker --worker "$worker" --weights weights --set "hardware.profile=profile.yaml"; }
 
-energy() { "$gpu" calibrate --executor cuda --weights weights --stages energy -o "$out/energy.yaml" "$experiments/cuda-steady.yaml"; }
+energy() { "$gpu" calibrate --executor cuda --weights weights --stages energy --budget 75s -o "$out/energy.yaml" "$experiments/cuda-energy.yaml"; }
 
 selftest() { "$gpu" gpu doctor --json --selftest --executor cuda >"$out/selftest.json"; }
 
@@ -122,8 +122,10 @@ collect() {
 		done
 		printf ']\n'
 	} >"$out/fidelity.json"
-	[ ! -s link.yaml ] || cp link.yaml "$out/link.yaml"
-	tar -czf "$out/runs.tgz" runs
+	for file in link.yaml profile.yaml; do
+		[ ! -s "$file" ] || cp "$file" "$out/$file"
+	done
+	tar -czf "$out/runs.tgz" runs $(ls ./*.jsonl profile.yaml 2>/dev/null) # with what replays need
 }
 
 # The worker: the reference one if its libraries are there.
@@ -161,7 +163,7 @@ if [ -n "$worker" ]; then
 else
 	note torch skipped 6 0 170
 fi
-stage energy 60 energy
+stage energy 90 energy
 stage selftest 10 selftest
 collect
 ! grep -q '"status":"failed"' "$out/stages.jsonl"

@@ -18,6 +18,7 @@ type files struct {
 	search []string // where else they are looked for
 	found  map[string]*input
 	want   map[string]string // SHA-256 by absolute path, from a resolved experiment
+	now    map[string]string // where files of want are that have moved
 	traces map[string]*workloads.Trace
 	// warnings are those of the importers of traces.
 	warnings map[*workloads.Trace][]string
@@ -31,11 +32,16 @@ type input struct {
 }
 
 // resolve returns the absolute path of a file: beside the experiment or in one
-// of the folders that are searched.
+// of the folders that are searched. So does a file that a resolved experiment
+// knows by its content, and that is not where it was.
 func (f *files) resolve(name string) (string, error) {
 	if filepath.IsAbs(name) {
-		_, err := os.Stat(name)
-		return filepath.Clean(name), err
+		path := filepath.Clean(name)
+		_, err := os.Stat(path)
+		if moved, ok := f.moved(path); ok && err != nil {
+			return moved, nil
+		}
+		return path, err
 	}
 	dirs := append([]string{f.dir}, f.search...)
 	for _, dir := range dirs {
@@ -51,6 +57,33 @@ func (f *files) resolve(name string) (string, error) {
 		return "", fmt.Errorf("there is no file %s in %s", name, orHere(f.dir))
 	}
 	return "", fmt.Errorf("there is no file %s; looked in %s", name, strings.Join(dirs, ", "))
+}
+
+// moved looks for a file under its own name in other folders. Its content is
+// compared when it is read.
+func (f *files) moved(path string) (string, bool) {
+	if there, ok := f.now[path]; ok {
+		return there, true
+	}
+	sum, known := f.want[path]
+	if !known {
+		return "", false
+	}
+	for _, dir := range append([]string{f.dir}, f.search...) {
+		there, err := filepath.Abs(filepath.Join(dir, filepath.Base(path)))
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(there); err == nil {
+			if f.now == nil {
+				f.now = map[string]string{}
+			}
+			f.now[path], f.want[there] = there, sum
+			delete(f.want, path)
+			return there, true
+		}
+	}
+	return "", false
 }
 
 func orHere(dir string) string {

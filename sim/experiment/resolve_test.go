@@ -498,3 +498,38 @@ func TestSetWinsOverSweep(t *testing.T) {
 		t.Errorf("a policy given twice: %v", err)
 	}
 }
+
+// TestMovedInput: a resolved experiment finds a file that is not where it was
+// in a folder that is searched, if it is still the same.
+func TestMovedInput(t *testing.T) {
+	old, there := t.TempDir(), t.TempDir()
+	trace := []byte(`{"vramsim":"trace","version":1}` + "\n" + `{"id":"a","model":"m","at_ns":1}` + "\n")
+	if err := os.WriteFile(filepath.Join(old, "t.jsonl"), trace, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	text := "version: 1\nname: moved\nhardware: {gpus: [{memory: 2GB}]}\nmodels: {m: {memory: 1GB, batch: {max: 1, base: 1s}, load: 1s}}\nworkload: {trace: t.jsonl}\npolicies: [{use: seed}]\nbaseline: seed\n"
+	exp, err := Parse("moved.yaml", old, []byte(text), policies.Builtin(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved := exp.Resolved()
+	if err := os.Rename(filepath.Join(old, "t.jsonl"), filepath.Join(there, "t.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("resolved.yaml", old, resolved, policies.Builtin(), Options{}); err == nil {
+		t.Error("the file was found nowhere")
+	}
+	again, err := Parse("resolved.yaml", old, resolved, policies.Builtin(), Options{Search: []string{there}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Inputs) != 1 || again.RunID("v") != exp.RunID("v") {
+		t.Errorf("inputs %v, run %v, was %v", again.Inputs, again.RunID("v"), exp.RunID("v"))
+	}
+	if err := os.WriteFile(filepath.Join(there, "t.jsonl"), append(trace, trace[len(trace)/2:]...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("resolved.yaml", old, resolved, policies.Builtin(), Options{Search: []string{there}}); err == nil || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("another file was taken: %v", err)
+	}
+}

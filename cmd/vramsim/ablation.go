@@ -123,10 +123,16 @@ func (c *comparison) given(k experiment.Knowledge) (*experiment.Experiment, erro
 		return nil, err
 	}
 	sameCells := slices.EqualFunc(exp.Cells, s.exp.Cells, func(a, b *experiment.Cell) bool { return a.ID == b.ID })
-	if k == experiment.KnowAll && (!sameCells || !maps.Equal(exp.Inputs, s.exp.Inputs)) {
+	if k == experiment.KnowAll && (!sameCells || !sameContents(exp.Inputs, s.exp.Inputs)) {
 		return nil, fmt.Errorf("%s and its flags do not give what was simulated any more", path)
 	}
 	return exp, nil
+}
+
+// sameContents reports whether two experiments read the same files, wherever
+// they lay.
+func sameContents(a, b map[string]string) bool {
+	return slices.Equal(slices.Sorted(maps.Values(a)), slices.Sorted(maps.Values(b)))
 }
 
 // folders are where the inputs of a run may lie: beside the experiment or above

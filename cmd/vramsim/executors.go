@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vramsim/vramsim/nvml/cuda"
+	"github.com/vramsim/vramsim/nvml/httpx"
 	"github.com/vramsim/vramsim/nvml/worker"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
@@ -26,6 +27,7 @@ type executorFlags struct {
 	work       string
 	ballast    bool
 	http       httpFlags
+	shared     bool // others use the card, too
 
 	changed func(flag string) bool
 	command []string // of the worker
@@ -189,10 +191,12 @@ type bench struct {
 	spec   scheduler.Device // of the unit
 	log    string           // file for what a worker says; empty: none
 	tell   func(string)     // for what happens beside outcomes
+	made   scheduler.Executor
 }
 
 // open makes an executor for the device as it is in the unit.
-func (b *bench) open() (scheduler.Executor, error) {
+func (b *bench) open() (x scheduler.Executor, err error) {
+	defer func() { b.made = x }()
 	switch b.flags.name {
 	case "cuda":
 		return b.openCUDA()
@@ -202,6 +206,36 @@ func (b *bench) open() (scheduler.Executor, error) {
 		return b.openHTTP()
 	}
 	return nil, fmt.Errorf("there is no executor %q", b.flags.name)
+}
+
+// about is what the executor that was made last says of itself.
+func (b *bench) about(settings map[string]string) {
+	switch x := b.made.(type) {
+	case *worker.Executor:
+		if h := x.Hello(); h != nil {
+			settings["worker-is"] = h.Worker + " " + h.Version
+			for name, version := range h.Versions {
+				settings["worker-"+name] = version
+			}
+		}
+	case *httpx.Executor:
+		settings["server-is"] = x.Version()
+		if x.ObserveOnly() {
+			settings["server-moves"] = strconv.Itoa(x.Moves())
+		}
+	}
+}
+
+// observed tells what the card says that is ours, nil where it cannot tell.
+func (b *bench) observed() func() (scheduler.Bytes, error) {
+	if b.device >= len(b.cards.open) || b.flags.shared {
+		return nil
+	}
+	card, before := b.cards.open[b.device], b.cards.used[b.device]
+	return func() (scheduler.Bytes, error) {
+		m, err := card.Memory()
+		return m.Used - before, err
+	}
 }
 
 // openCUDA makes an executor on the card itself. One that is larger than the
@@ -222,7 +256,7 @@ func (b *bench) openCUDA() (scheduler.Executor, error) {
 func (b *bench) openWorker() (scheduler.Executor, error) {
 	f := b.flags
 	return worker.New(worker.Config{Command: f.command, Mode: worker.Mode(f.workerMode), HostTier: worker.HostTier(f.hostTier),
-		Dir: f.weights, Device: b.cards.uuid(b.device), Environ: os.Environ(), Stderr: b.log, Notice: b.notice})
+		Dir: f.weights, Device: b.cards.uuid(b.device), Environ: os.Environ(), Stderr: b.log, Observed: b.observed(), Notice: b.notice})
 }
 
 // notice keeps which processes are ours, and passes on what people want to

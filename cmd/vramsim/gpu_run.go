@@ -23,7 +23,6 @@ import (
 // hardwareFlags are those of gpu run beside the experiment's.
 type hardwareFlags struct {
 	executorFlags
-	shared   bool
 	strict   bool
 	sampling time.Duration
 }
@@ -245,6 +244,9 @@ func (s *machine) note(folder, digest string, report *nvml.Report) {
 	h := s.manifest.Hardware
 	if name, err := filepath.Rel(s.root, filepath.Join(folder, telemetry.FileName)); err == nil {
 		h.Telemetry[filepath.ToSlash(name)] = digest
+	}
+	for _, b := range s.benches {
+		b.about(h.Settings)
 	}
 	for i := len(h.Devices); i < len(report.Devices); i++ {
 		d := rundir.HardwareDevice{Name: s.names[i]}

@@ -109,6 +109,32 @@ func sameSwitches(t *testing.T, dir *rundir.Dir) {
 	}
 }
 
+// TestMiniatureGoesAsSimulated: one run of the shipped miniature on the real
+// clock keeps the targets of sleep. A busy host may spoil it twice; what is
+// INVALID even then is reported.
+func TestMiniatureGoesAsSimulated(t *testing.T) {
+	if amount(1, 0) == 0 {
+		t.Skip("VRAMSIM_LONG is not set: it takes twenty seconds of a host with little else to do")
+	}
+	for try := 1; ; try++ {
+		out := t.TempDir()
+		ran, _, stderr := vramsim(t, "gpu", "run", miniature, "--executor", "sleep", "-q", "-o", out)
+		dir := newest(t, out)
+		code, stdout, missed := vramsim(t, "fidelity", dir.Join("simulation"), dir.Path, "--targets", "sleep")
+		switch {
+		case ran == exitOK && code == exitOK:
+			return
+		case code == exitInvariant:
+			t.Fatalf("closure: %s%s", stdout, missed)
+		case try == 3 && ran == exitInvalid:
+			t.Skipf("INVALID three times: %s", stderr)
+		case try == 3:
+			t.Fatalf("exit %d, fidelity %d: %s%s", ran, code, stdout, missed)
+		}
+		t.Logf("try %d: exit %d, fidelity %d: %s", try, ran, code, missed)
+	}
+}
+
 // TestGPURunRefuses: what hardware cannot do is said before anything is begun.
 func TestGPURunRefuses(t *testing.T) {
 	for _, c := range []struct {

@@ -306,7 +306,7 @@ func TestWorldWaitsForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state := nvmltest.Healthy(0)
 		state.Processes = []nvml.Process{{PID: os.Getpid(), Bytes: nvml.Unknown}}
-		r := &stageRun{card: nvmltest.NewCard(state), config: nvml.Config{Shared: true}}
+		r := &stageRun{card: nvmltest.NewCard(state), gap: 3 * scheduler.Second, config: nvml.Config{Shared: true}} // samples come before arrivals
 		r.run(t, 2, func() {
 			time.Sleep(500 * time.Millisecond)
 			r.card.Set(func(s *nvmltest.State) {

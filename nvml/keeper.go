@@ -61,6 +61,7 @@ func (k *Keeper) acquire(ctx context.Context, plan scheduler.Plan) error {
 // lease is a Keeper's executor for one run.
 type lease struct {
 	keeper   *Keeper
+	inner    scheduler.Executor // set once, when it is opened
 	outcomes chan scheduler.Outcome
 	quit     chan struct{}
 	forwards sync.WaitGroup
@@ -71,6 +72,7 @@ type lease struct {
 	flying   map[uint64]scheduler.Command
 	quiet    chan struct{} // closed when nothing is in flight while it is being closed
 	broken   error         // why the executor is not kept
+	lost     bool          // it has not been restarted since it was lost
 }
 
 // Open opens the executor if it is not open yet for the same plan.
@@ -80,7 +82,8 @@ func (l *lease) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capabi
 		l.broken = err
 		return scheduler.Capabilities{}, err
 	}
-	l.forwards.Go(func() { l.forward(k.inner.Outcomes()) })
+	l.inner = k.inner
+	l.forwards.Go(func() { l.forward(l.inner.Outcomes()) })
 	return k.able, nil
 }
 
@@ -122,6 +125,7 @@ func (l *lease) note(o *scheduler.Outcome) bool {
 	switch {
 	case o.Failure != nil && o.Failure.Code == scheduler.FailureLost:
 		clear(l.resident)
+		l.lost = true
 	case o.Failure != nil && c.Seq >= ownSeq:
 		l.broken = o.Failure
 	case o.Failure == nil && c.Op == scheduler.OpLoad:
@@ -158,10 +162,14 @@ func (l *lease) start(c scheduler.Command) error {
 	l.mu.Lock()
 	l.flying[c.Seq] = c
 	l.mu.Unlock()
-	err := l.keeper.inner.Start(c)
+	err := l.inner.Start(c)
 	if err != nil {
 		l.mu.Lock()
 		delete(l.flying, c.Seq)
+		if isLost(err) {
+			clear(l.resident)
+			l.lost = true
+		}
 		l.mu.Unlock()
 	}
 	return err
@@ -172,18 +180,23 @@ func (l *lease) Outcomes() <-chan scheduler.Outcome { return l.outcomes }
 
 // Cancel passes the wish on.
 func (l *lease) Cancel(seq uint64) {
-	if l.keeper.inner != nil {
-		l.keeper.inner.Cancel(seq)
+	if l.inner != nil {
+		l.inner.Cancel(seq)
 	}
 }
 
 // Restart restarts the executor.
 func (l *lease) Restart(ctx context.Context) error {
-	r, ok := l.keeper.inner.(scheduler.Restarter)
+	r, ok := l.inner.(scheduler.Restarter)
 	if !ok {
 		return fmt.Errorf("executor %s cannot be restarted", l.keeper.able.Name)
 	}
-	return r.Restart(ctx)
+	err := r.Restart(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.resident)
+	l.lost = err != nil
+	return err
 }
 
 // Close cancels what runs and evicts what is there. If that fails, the
@@ -197,7 +210,10 @@ func (l *lease) Close(ctx context.Context) error {
 		return nil
 	}
 	err := l.clear(ctx)
-	if err != nil || l.broken != nil {
+	l.mu.Lock()
+	keep := err == nil && l.broken == nil && !l.lost
+	l.mu.Unlock()
+	if !keep {
 		err = l.keeper.Close(ctx)
 	}
 	close(l.quit)
@@ -207,12 +223,12 @@ func (l *lease) Close(ctx context.Context) error {
 
 // clear ends what is in flight and evicts what is resident.
 func (l *lease) clear(ctx context.Context) error {
-	if l.keeper.inner == nil {
+	if l.inner == nil {
 		return nil
 	}
 	l.mu.Lock()
 	for _, seq := range slices.Sorted(maps.Keys(l.flying)) {
-		l.keeper.inner.Cancel(seq)
+		l.inner.Cancel(seq)
 	}
 	l.mu.Unlock()
 	if err := l.wait(ctx); err != nil {

@@ -81,3 +81,40 @@ func TestKeeperKeeps(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeeperDropsWhatIsLost: an executor that was lost and not brought back is
+// not handed on, and one that was brought back knows that nothing is resident.
+func TestKeeperDropsWhatIsLost(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		opened := 0
+		k := nvml.NewKeeper(func() (scheduler.Executor, error) {
+			opened++
+			return sleeperOf(executortest.Script{At: 1, Fault: executortest.Lost}), nil
+		})
+		plan := scheduler.Plan{Name: "gpu0", Models: []scheduler.Model{{Name: "a", Bytes: scheduler.MiB}}, Slots: 1}
+		l := k.Lease()
+		if _, err := l.Open(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		for seq, op := range []scheduler.Operation{scheduler.OpLoad, scheduler.OpRun} {
+			if err := l.Start(scheduler.Command{Seq: uint64(seq), Op: op, Items: make([]scheduler.CommandItem, 1)}); err != nil {
+				t.Fatal(err)
+			}
+			<-l.Outcomes()
+		}
+		if restarted {
+			if err := l.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Lease().Open(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{false: 2, true: 1}[restarted]; opened != want {
+			t.Errorf("restarted %v: opened %d times, want %d", restarted, opened, want)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type memories struct {
 	models  []scheduler.Model
 	use     scheduler.Bytes // at the last outcome that told it
 	known   bool
+	byFree  bool            // use is what of the device is not free
 	alone   map[uint64]uses // commands that have been alone so far
 	before  map[scheduler.ModelID]scheduler.Bytes
 	seen    map[scheduler.ModelID]*ModelMemory
@@ -75,24 +76,28 @@ func (m *memories) start(c scheduler.Command, others int) {
 func (m *memories) end(o *scheduler.Outcome) {
 	u, alone := m.alone[o.Seq]
 	delete(m.alone, o.Seq)
-	in := inUse(&o.Memory)
+	in, byFree := inUse(&o.Memory)
 	if o.Memory == (scheduler.DeviceMemory{}) {
 		m.known = false
 		return
 	}
-	if alone && o.Failure == nil {
+	if alone && o.Failure == nil && byFree == m.byFree { // two measures do not compare
 		m.measure(&u, in, peak(&o.Memory, in))
 	}
-	m.use, m.known = in, true
+	if byFree != m.byFree {
+		clear(m.before)
+		clear(m.alone)
+	}
+	m.use, m.known, m.byFree = in, true, byFree
 }
 
 // inUse is what the framework has allocated or, if it does not tell, what of
 // the device is not free.
-func inUse(d *scheduler.DeviceMemory) scheduler.Bytes {
+func inUse(d *scheduler.DeviceMemory) (in scheduler.Bytes, byFree bool) {
 	if d.Allocated > 0 || d.PeakAllocated > 0 {
-		return d.Allocated
+		return d.Allocated, false
 	}
-	return d.Total - d.Free
+	return d.Total - d.Free, true
 }
 
 // peak is the most that a command had in use, as far as it is told.

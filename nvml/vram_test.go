@@ -35,6 +35,11 @@ func TestDeclaredAgainstMeasured(t *testing.T) {
 	if got := m.all(); !reflect.DeepEqual(got, want) {
 		t.Errorf("measured %+v\nwant %+v", got, want)
 	}
+	end(begin(scheduler.OpEvict, 1, 0, 0), 0, 0) // only what is free is told now: another measure
+	end(begin(scheduler.OpLoad, 0, 0, 0), 90*mb, 90*mb)
+	if got := m.all(); !reflect.DeepEqual(got, want) {
+		t.Errorf("two measures were compared: %+v", got)
+	}
 	if found := want[0].excess(); len(found) != 2 {
 		t.Errorf("excess: %q", found)
 	}

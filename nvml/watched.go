@@ -178,9 +178,8 @@ func (w *World) LoseForGood(d scheduler.DeviceID, why string) {
 // restart brings the device back.
 func (d *watched) restart(e scheduler.Restarter) {
 	w := d.world
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(w.watching)
 	defer cancel()
-	defer context.AfterFunc(w.watching, cancel)()
 	began := time.Now()
 	err := e.Restart(ctx)
 	took := time.Since(began)
@@ -226,7 +225,8 @@ func (d *watched) end() DeviceReport {
 		return d.report
 	}
 	if d.report.Metered {
-		if now, err := d.telemetry.Energy(); err == nil {
+		now, err := d.telemetry.Energy()
+		if d.report.Metered = err == nil; err == nil {
 			d.report.Joules = float64(now-d.energy) / 1000
 		}
 	}
@@ -254,7 +254,11 @@ func (d *watched) judge() {
 	}
 	d.report.Residue = m.Used - d.report.Baseline
 	if r := d.report.Residue; !w.cfg.Shared && (r > limits.Residue || r < -limits.Residue) {
-		w.invalidate("%s has %v more in use than before the run (within %v is allowed)", name, r, limits.Residue)
+		more := "more"
+		if r < 0 {
+			r, more = -r, "less"
+		}
+		w.invalidate("%s has %v %s in use than before the run (within %v is allowed)", name, r, more, limits.Residue)
 	}
 }
 
@@ -282,7 +286,7 @@ func (d *watched) foreignBytes(used scheduler.Bytes, listed []Process, ok bool) 
 	defer d.mu.Unlock()
 	o := &d.ours
 	switch {
-	case len(d.inFlight) > 0:
+	case len(d.inFlight) > 0 || d.down:
 		return Unknown
 	case !o.known || o.quiet != d.changes:
 		o.known, o.quiet, o.expected = true, d.changes, used-o.foreign
@@ -306,7 +310,7 @@ func foreignListed(listed []Process, own []int) (scheduler.Bytes, bool) {
 			sum += p.Bytes
 		}
 	}
-	return sum, found || len(listed) == 0
+	return sum, found
 }
 
 func (w *World) ownPids() []int {

@@ -81,6 +81,9 @@ func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (p
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, cards.close()) }()
+	if err := a.examine(cmd.Context(), cards, &in.card.executorFlags); err != nil {
+		return nil, nil, err
+	}
 	b := &measuring{app: a, in: in, exp: exp, cards: cards}
 	if cell := exp.Cells[0]; len(exp.Cells) > 1 || len(cell.Devices) > 1 {
 		a.infof("of %s the first is measured, %s", plural(len(exp.Cells), "cell", "cells"), cell.Devices[0].Name)
@@ -162,12 +165,17 @@ func (b *measuring) measure(ctx context.Context) (*profile.Profile, []string, er
 	}
 	switch {
 	case err == nil:
+		if left := b.cards.left(); left != nil {
+			p.Measured.Status = "INVALID"
+			comment = append(comment, "INVALID: "+left.Error()+".")
+			b.app.warnf("the profile is INVALID: %v", left)
+		}
 		return p, comment, b.models(p, result)
 	case context.Cause(ctx) == nil:
 		return nil, nil, err
 	}
 	p.Measured.Status = "INCOMPLETE"
-	if b.models(p, result) != nil || len(p.Models) == 0 {
+	if b.models(p, result) != nil || len(p.Models) == 0 && p.Tiers == (profile.Tiers{}) && p.Energy == nil {
 		return nil, nil, err
 	}
 	return nil, nil, errors.Join(err, b.app.writeProfile(b.in.out, p, comment))

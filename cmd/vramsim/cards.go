@@ -32,8 +32,8 @@ func (f *executorFlags) openCards(exp *experiment.Experiment) (*cards, error) {
 	for _, cell := range exp.Cells {
 		most = max(most, len(cell.Devices))
 	}
-	if !f.physical() {
-		return &cards{}, nil
+	if !f.physical() || f.name == "http" && f.http.config.AllowRemote {
+		return &cards{}, nil // none is used, or perhaps one elsewhere
 	}
 	c := &cards{probe: binding.New()}
 	list, err := c.probe.List()
@@ -42,7 +42,7 @@ func (f *executorFlags) openCards(exp *experiment.Experiment) (*cards, error) {
 	}
 	if err != nil {
 		closing := c.close()
-		if !f.needsCard() {
+		if !f.needsCard() && len(f.gpus) == 0 {
 			return &cards{}, closing
 		}
 		return nil, errors.Join(err, closing)
@@ -54,7 +54,13 @@ func (f *executorFlags) openCards(exp *experiment.Experiment) (*cards, error) {
 func (c *cards) choose(list []nvml.DeviceInfo, wanted []string, n int) error {
 	taken := map[string]bool{}
 	for _, uuid := range wanted {
+		if taken[uuid] {
+			return usagef("--gpu %s is given twice", uuid)
+		}
 		taken[uuid] = true
+	}
+	if len(wanted) > n {
+		return usagef("%d --gpu are given, the experiment has %s", len(wanted), plural(n, "GPU", "GPUs"))
 	}
 	for _, info := range list {
 		if !taken[info.UUID] {

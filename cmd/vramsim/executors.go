@@ -49,7 +49,8 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 
 // executorsOf says which executors a flag is for.
 func executorsOf() map[string][]string {
-	return map[string][]string{"weights": {"cuda", "worker"}, "host-tier": {"cuda", "worker"}, "work": {"cuda"}, "ballast": {"cuda"}, "worker": {"worker"}, "worker-mode": {"worker"},
+	real := []string{"cuda", "worker", "http"}
+	return map[string][]string{"gpu": {"cuda", "worker", "http"}, "shared": real, "strict-vram": {"cuda", "worker"}, "sampling": real, "weights": {"cuda", "worker"}, "host-tier": {"cuda", "worker"}, "work": {"cuda"}, "ballast": {"cuda"}, "worker": {"worker"}, "worker-mode": {"worker"},
 		"server": {"http"}, "server-name": {"http"}, "server-token": {"http"}, "allow-remote": {"http"}}
 }
 

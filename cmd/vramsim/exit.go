@@ -83,6 +83,7 @@ func codeOf(err error) int {
 	var divergence *scheduler.Divergence
 	var fact *scheduler.FactError
 	var unable *scheduler.CapabilityError
+	var executor *scheduler.ExecutorError
 	switch {
 	case err == nil:
 		return exitOK
@@ -95,7 +96,7 @@ func codeOf(err error) int {
 		return exitInvariant
 	case errors.Is(err, nvml.ErrUnavailable), errors.Is(err, nvml.ErrNoDevice), errors.As(err, &unable):
 		return exitHardware
-	case errors.Is(err, nvml.ErrDeviceLost), errors.Is(err, nvml.ErrLost):
+	case errors.Is(err, nvml.ErrDeviceLost), errors.Is(err, nvml.ErrLost), errors.As(err, &executor):
 		return exitInvalid
 	}
 	return exitUsage

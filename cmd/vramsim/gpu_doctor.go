@@ -154,7 +154,7 @@ func (f *doctorFlags) card() (c cardExecutor, clean func() error, err error) {
 
 // examine asks the doctor before a run for what its executor needs of the cards
 // that it will use. What a run can live with is a warning.
-func (a *app) examine(ctx context.Context, c *cards, f *hardwareFlags) error {
+func (a *app) examine(ctx context.Context, c *cards, f *executorFlags) error {
 	var uuids []string
 	for _, t := range c.open {
 		uuids = append(uuids, t.Info().UUID)

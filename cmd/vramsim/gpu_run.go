@@ -34,8 +34,9 @@ real clock. The simulation is made first, as run-directory/simulation, and the
 report shows both side by side; "vramsim fidelity" says how far they differ.
 
 Policies take turns, replicate by replicate. One that knows the future is
-refused. What is INVALID only because this host was late is tried three times. Telemetry only reads; no setting of the card is changed; what was
-taken is given back, and checked. Ctrl-C stops the run and cleans up.
+refused. What is INVALID only because this host was late is tried three times.
+Telemetry only reads; no setting of the card is changed; what was taken is given
+back, and checked. Ctrl-C stops the run and cleans up.
 
 --executor sleep needs no card: it takes as long as the simulation says, on the
 real clock. Its figures are none of hardware, and are labelled so.`,
@@ -65,6 +66,15 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	if err := hw.accepts(exp); err != nil {
 		return err
 	}
+	if err := a.writable(exp); err != nil {
+		return err
+	}
+	if exp.Output.Events == "none" {
+		a.warnf("output.events is none: without logs, fidelity has nothing to compare")
+	}
+	if hw.sampling < 0 {
+		return usagef("--sampling %v: at least 0, which turns it off", hw.sampling)
+	}
 	warnings := a.announce(exp)
 	if out.dryRun {
 		return a.describe(exp)
@@ -74,7 +84,7 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 		return err
 	}
 	defer func() { err = errors.Join(err, cards.close()) }()
-	if err := a.examine(cmd.Context(), cards, hw); err != nil {
+	if err := a.examine(cmd.Context(), cards, &hw.executorFlags); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -104,8 +114,12 @@ func (a *app) gpuRun(cmd *cobra.Command, args []string, in *experimentFlags, out
 	serial := *out
 	serial.jobs = 1
 	err = a.finish(cmd.Context(), r, m, &serial)
-	if closeErr := stage.close(); err == nil {
-		err = closeErr
+	closeErr := stage.close()
+	if err == nil {
+		return closeErr
+	}
+	if closeErr != nil {
+		a.warnf("%v", closeErr)
 	}
 	return err
 }

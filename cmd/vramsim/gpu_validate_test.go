@@ -36,9 +36,10 @@ func TestValidationRehearsal(t *testing.T) {
 	out := validate(t, 0, fakes, "FAKE_NVML_USED=0", "FAKE_NVML_RESERVED=0", "FAKE_GPU_LEDGER="+t.TempDir(),
 		"VRAMSIM_WORKER='"+self+"' "+fakeworker.Argument+" uuid=GPU-fa4e0000-0000-4000-8000-000000000000", "VRAMSIM_EXPERIMENTS="+smaller(t))
 	for name, s := range stagesOf(t, out) {
-		switch s.Status {
-		case "ok", "invalid", "missed": // this host may be late
-		case "partial": // or slow
+		switch {
+		case s.Status == "ok":
+		case (s.Status == "invalid" || s.Status == "missed") && (name == "cuda" || name == "torch"): // this host may be late
+		case s.Status == "partial": // or slow
 			t.Logf("stage %s was cut short", name)
 		default:
 			t.Errorf("stage %s is %s (exit %d)", name, s.Status, s.Exit)
@@ -61,8 +62,10 @@ func TestValidationRehearsal(t *testing.T) {
 // TestValidationWithoutCard: the script says what is missing and leaves the
 // rest out.
 func TestValidationWithoutCard(t *testing.T) {
-	if binding.Linked && os.Getenv("LD_LIBRARY_PATH") != "" {
-		t.Skip("there may be a driver")
+	probe := binding.New()
+	defer probe.Close()
+	if _, err := probe.List(); err == nil {
+		t.Skip("there is a card")
 	}
 	out := validate(t, exitHardware)
 	for name, s := range stagesOf(t, out) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/vramsim/vramsim/nvml"
+	"github.com/vramsim/vramsim/nvml/httpx"
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/results/rundir"
 	"github.com/vramsim/vramsim/results/telemetry"
@@ -68,13 +69,25 @@ func (s *machine) begin(ctx context.Context, setup *experiment.Setup, core *sche
 		Telemetry: s.cards.telemetry(len(executors)), Sampling: sampling, Pids: s.cards.ours.list, Kept: s.flags.physical(),
 		Shared: s.flags.shared, StrictVRAM: s.flags.strict, Observe: p.observe})
 	if err != nil {
-		return nil, errors.Join(err, p.side.Close())
+		return nil, errors.Join(notReady(err), p.side.Close())
 	}
 	p.Drain() // nobody but the source brings items
 	if p.sleeping != nil {
 		p.sleeping.outside(p.World)
 	}
 	return p, nil
+}
+
+// notReady says that what a run needs could not be opened: it is not there, or
+// the experiment asks for models that it does not have.
+func notReady(err error) error {
+	if _, ok := errors.AsType[*scheduler.ExecutorError](err); !ok || codeOf(err) != exitInvalid {
+		return err
+	}
+	if _, ok := errors.AsType[*httpx.MissingError](err); ok {
+		return &exitError{code: exitUsage, err: err}
+	}
+	return &exitError{code: exitHardware, err: err}
 }
 
 // executors leases those that are kept for the devices of the unit.
@@ -100,7 +113,10 @@ func (s *machine) close() error {
 	for _, k := range s.keepers {
 		errs = append(errs, k.Close(ctx))
 	}
-	return errors.Join(append(errs, s.cards.left())...)
+	if !s.flags.shared {
+		errs = append(errs, s.cards.left())
+	}
+	return errors.Join(errs...)
 }
 
 // note adds what a unit knows of the machine to the manifest.

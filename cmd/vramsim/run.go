@@ -117,8 +117,8 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		}
 		exp.Quick = exp.Quick || m.NotForCiting
 	}
-	if exp.Output.Events == "parquet" {
-		return usagef("output.events: this build writes no parquet; there are none, log and jsonl")
+	if err := a.writable(exp); err != nil {
+		return err
 	}
 	warnings := a.announce(exp)
 	if out.dryRun {
@@ -149,6 +149,14 @@ func (a *app) run(cmd *cobra.Command, args []string, in *experimentFlags, out *o
 		a.infof("%d simulations were done already", done)
 	}
 	return a.finish(cmd.Context(), r, manifest, out)
+}
+
+// writable refuses what this build cannot write.
+func (a *app) writable(exp *experiment.Experiment) error {
+	if exp.Output.Events == "parquet" {
+		return usagef("output.events: this build writes no parquet; there are none, log and jsonl")
+	}
+	return nil
 }
 
 // claim keeps other processes from writing the run until release.

@@ -244,6 +244,7 @@ func (r *runner) perform(ctx context.Context, u unit) error {
 			return nil
 		}
 		r.app.infof("%s: %s; it is repeated", r.folder(u), why)
+		r.outcomes[u.cell][u.policy][u.replicate] = nil
 		if err := os.RemoveAll(r.dir.Join(r.folder(u))); err != nil {
 			return err
 		}
@@ -273,12 +274,16 @@ func (r *runner) performOnce(ctx context.Context, u unit) (err error) {
 		return err
 	}
 	out := &outcome{RunID: setup.RunID.String()}
-	err = r.drive(ctx, u, setup, core, fold, out)
+	err, endErr := r.drive(ctx, u, setup, core, fold, out)
 	switch {
 	case ctx.Err() != nil && !r.stage.keeps():
 		return errors.Join(context.Cause(ctx), os.RemoveAll(folder))
 	case ctx.Err() != nil:
-		return errors.Join(context.Cause(ctx), cleanupError(err))
+		r.tellCleanup(endErr, out)
+		return context.Cause(ctx)
+	}
+	err = errors.Join(err, endErr)
+	switch {
 	case err != nil && (codeOf(err) == exitUsage || codeOf(err) == exitHardware):
 		return fmt.Errorf("policy %s: %w%s", setup.Policy.Name, err, itemOf(err, setup.Namer))
 	case err != nil: // the policy or an invariant: it ends this run, not the others
@@ -302,29 +307,33 @@ func (r *runner) performOnce(ctx context.Context, u unit) (err error) {
 	return nil
 }
 
-// cleanupError is what is left of an error beside the interruption.
-func cleanupError(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
+// tellCleanup says what went wrong when an interrupted unit was cleaned up:
+// nobody reads it anywhere else.
+func (r *runner) tellCleanup(err error, out *outcome) {
+	if err != nil {
+		r.app.warnf("%v", err)
 	}
-	return err
+	for _, why := range out.invalid() {
+		r.app.warnf("%s", why)
+	}
 }
 
-// drive runs the core on the unit's stage, into the figures and the log.
-func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, core *scheduler.Core, fold *metrics.Fold, out *outcome) error {
+// drive runs the core on the unit's stage, into the figures and the log. What
+// went wrong when the unit was ended is endErr.
+func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, core *scheduler.Core, fold *metrics.Fold, out *outcome) (err, endErr error) {
 	figures := &scheduler.Batched{To: fold}
 	sinks := []scheduler.Sink{figures}
 	folder := r.dir.Join(r.folder(u))
 	on, err := r.stage.begin(ctx, setup, core, folder)
 	if err != nil {
-		return err
+		return err, nil
 	}
 	var log *eventlog.Writer
 	if r.exp.Output.Events != "none" {
 		var sink scheduler.Sink
 		log, sink, err = on.openLog(filepath.Join(folder, "events.log"), r.header(setup, u), logOptions(setup, core))
 		if err != nil {
-			return errors.Join(err, on.end(out))
+			return err, on.end(out)
 		}
 		sinks = append(sinks, sink)
 	}
@@ -332,14 +341,14 @@ func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, cor
 	if flushErr := figures.Flush(); err == nil {
 		err = flushErr
 	}
-	err = errors.Join(err, on.end(out))
+	endErr = on.end(out)
 	if log != nil {
 		if closeErr := log.Close(); closeErr != nil {
-			return closeErr
+			return closeErr, endErr
 		}
 		out.Events, out.Digest = log.Events(), log.Digest()
 	}
-	return err
+	return err, endErr
 }
 
 // logOptions of the log that a run keeps.

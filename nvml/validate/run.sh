@@ -34,6 +34,9 @@ if [ -n "$(ls -A "$out")" ]; then
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+set -m # stages are groups of their own, to which Ctrl-C is passed on
+interrupted= running=
+trap 'interrupted=1; [ -z "$running" ] || kill -INT "$running"' INT TERM
 cd "$scratch" || exit 2
 mkdir weights runs
 
@@ -50,8 +53,15 @@ stage() {
 	shift 2
 	printf '\n== %s: %s\n' "$name" "$*" >>"$out/log.txt"
 	export -f "$1" 2>/dev/null
-	timeout --signal=INT --kill-after=10 "$cap" bash -c '"$@"' stage "$@" >>"$out/log.txt" 2>&1
+	timeout --signal=INT --kill-after=10 "$cap" bash -c '"$@"' stage "$@" >>"$out/log.txt" 2>&1 &
+	running=$!
+	wait "$running"
 	code=$?
+	while kill -0 "$running" 2>/dev/null; do # the wait was interrupted
+		wait "$running"
+		code=$?
+	done
+	running=
 	case $code in
 	0) ;;
 	124 | 130 | 137) status=partial ;;
@@ -61,6 +71,10 @@ stage() {
 	*) status=failed ;;
 	esac
 	note "$name" "$status" "$code" $((SECONDS - began)) "$cap"
+	if [ -n "$interrupted" ]; then
+		collect
+		exit 130
+	fi
 	return "$code"
 }
 
@@ -91,12 +105,16 @@ models() {
 # simulation.
 both() {
 	local kind=$1 name dir worst=0
+	# late hosts and missed targets (5, 3) never hide anything worse
+	worse() { case $1 in 0) ;; 3 | 5) [ "$worst" -ne 0 ] || worst=$1 ;; *) worst=$1 ;; esac; }
 	shift
 	for name in "$kind-steady" "$kind-bursts"; do
-		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $name.jsonl}" -o runs || worst=$?
+		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $name.jsonl}" -o runs
+		worse $?
 		dir=runs/$name/latest
 		[ -e "$dir/manifest.json" ] || continue
-		"$gpu" fidelity "$dir/simulation" "$dir" --format json >"$name.fidelity.json" || worst=$?
+		"$gpu" fidelity "$dir/simulation" "$dir" --format json >"$name.fidelity.json"
+		worse $?
 	done
 	return "$worst"
 }
@@ -146,13 +164,15 @@ export -f both
 	python3 -c 'import torch, transformers; print("torch", torch.__version__, "transformers", transformers.__version__)' 2>&1 | tail -1
 } >>"$out/log.txt" 2>&1
 
-if ! stage doctor 20 doctor; then
+refused=0
+stage doctor 20 doctor || refused=$?
+if [ "$refused" -ne 0 ]; then
 	echo "the doctor refuses this machine; the other stages are left out" | tee -a "$out/log.txt"
 	for name in link prepare models cuda torch energy selftest; do
-		note "$name" skipped 6 0 0
+		note "$name" skipped "$refused" 0 0
 	done
 	collect
-	exit 6
+	exit "$refused"
 fi
 stage link 45 link
 stage prepare 60 prepare

@@ -123,8 +123,12 @@ func TestServerFlags(t *testing.T) {
 		"one ollama server": {"--executor", "http", "--server", "ollama=http://localhost", "--server", "ollama=http://localhost:1"},
 		"does not answer":   {"--executor", "http", "--server", "ollama=http://127.0.0.1:1", "-q", "-o", t.TempDir()},
 	} {
+		want := exitUsage
+		if why == "does not answer" { // what is needed is not there
+			want = exitHardware
+		}
 		code, _, stderr := vramsim(t, append([]string{"gpu", "run", miniature}, flags...)...)
-		if code != exitUsage || !strings.Contains(stderr, why) {
+		if code != want || !strings.Contains(stderr, why) {
 			t.Errorf("%v: exit %d: %s", flags, code, stderr)
 		}
 	}

@@ -118,3 +118,29 @@ func TestKeeperDropsWhatIsLost(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaseForgetsOnRestart: what was resident when an idle device was lost is
+// not evicted at the end.
+func TestLeaseForgetsOnRestart(t *testing.T) {
+	s, opened := nvml.NewSleeper(nvml.SleeperConfig{}), 0
+	k := nvml.NewKeeper(func() (scheduler.Executor, error) { opened++; return s, nil })
+	plan := scheduler.Plan{Name: "gpu0", Models: []scheduler.Model{{Name: "a", Bytes: scheduler.MiB}}, Slots: 1}
+	l := k.Lease()
+	if _, err := l.Open(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(scheduler.Command{Op: scheduler.OpLoad}); err != nil {
+		t.Fatal(err)
+	}
+	<-l.Outcomes()
+	s.Lose(time.Now())
+	if err := l.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Lease().Open(t.Context(), plan); err != nil || opened != 1 {
+		t.Errorf("opened %d times (%v): an eviction of what was not there failed", opened, err)
+	}
+}

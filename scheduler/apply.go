@@ -380,18 +380,17 @@ func (c *Core) applyDispatch(ev *Event, slot slotID) error {
 	case c.staged >= 0 && (ev.Model != c.stagedModel || ev.Device != c.stagedDevice):
 		return c.factError(ev, "the batch is of another model or device")
 	}
-	c.dispatch(q, slot, ev.Model, ev.Device)
+	c.dispatch(q, c.items.at(slot), slot, ev.Model, ev.Device)
 	return nil
 }
 
 // dispatch makes the first item of its queue a member of the batch being put
 // together.
-func (c *Core) dispatch(q *queue, slot slotID, m ModelID, d DeviceID) {
-	it := c.items.at(slot)
+func (c *Core) dispatch(q *queue, it *item, slot slotID, m ModelID, d DeviceID) {
 	if c.watcher != nil {
 		c.watcher.Dispatched(it.view(), it.key)
 	}
-	q.remove(&c.items, slot)
+	q.pop(&c.items, slot)
 	if q.n == 0 {
 		c.active.remove(m)
 	}
@@ -403,7 +402,7 @@ func (c *Core) dispatch(q *queue, slot slotID, m ModelID, d DeviceID) {
 	} else {
 		c.items.at(c.stagedTail).next = slot
 	}
-	it.next = -1
+	it.next, it.prev = -1, -1
 	c.stagedTail = slot
 	c.stagedN++
 	c.stagedWork += it.work

@@ -123,6 +123,7 @@ type Core struct {
 	orphans  fifo[ended]
 
 	out      []Event
+	handed   int       // those of out that Drive keeps for late sinks only
 	victims  []ModelID // being chosen
 	leaving  []ModelID // chosen by a decision being carried out
 	progress int       // decisions since an item last arrived, was dispatched or ended
@@ -187,11 +188,11 @@ func (c *Core) Now() Time { return c.now }
 
 // Ready returns the events since the last Advance, in order. The slice is
 // valid until the next Advance.
-func (c *Core) Ready() []Event { return c.out }
+func (c *Core) Ready() []Event { return c.out[c.handed:] }
 
 // Advance forgets the events that Ready returned: they are logged and their
 // effects started.
-func (c *Core) Advance() { c.out = c.out[:0] }
+func (c *Core) Advance() { c.out, c.handed = c.out[:0], 0 }
 
 // Counts are how many items there are of each kind (invariant 1).
 type Counts struct {
@@ -209,10 +210,14 @@ func (c *Core) Counts() Counts {
 // nothing happens. After an error the core is spent: every later Step returns
 // the same error.
 func (c *Core) Step(facts []Event) error {
-	if c.err == nil {
-		c.err = c.step(facts)
+	if c.err != nil {
+		return c.err
 	}
-	return c.err
+	err := c.step(facts)
+	if err != nil {
+		c.err = err
+	}
+	return err
 }
 
 func (c *Core) step(facts []Event) error {
@@ -445,8 +450,9 @@ func (c *Core) decideRun(d *Decision) (Rule, error) {
 	}
 	for range d.N {
 		slot := q.first(&c.items)
-		ev := c.log(MemberDispatched, int64(c.items.at(slot).id), 0, d.Model, d.Device)
-		c.dispatch(q, slot, d.Model, d.Device)
+		it := c.items.at(slot)
+		ev := c.log(MemberDispatched, int64(it.id), 0, d.Model, d.Device)
+		c.dispatch(q, it, slot, d.Model, d.Device)
 		c.applied(ev)
 	}
 	estimate := model.Batch.Time(d.N, c.stagedWork)

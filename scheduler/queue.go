@@ -124,6 +124,32 @@ func (q *queue) remove(t *itemTable, s slotID) {
 	}
 	i := q.find(it.priority)
 	q.buckets[i].remove(t, s)
+	q.skip()
+}
+
+// pop takes the first item out.
+func (q *queue) pop(t *itemTable, s slotID) {
+	it := t.at(s)
+	q.n--
+	q.work -= it.work
+	if it.work != WorkUnit {
+		q.odd--
+	}
+	if q.ordered {
+		q.extract(t, s)
+		return
+	}
+	b := &q.buckets[q.top]
+	if b.head = it.next; b.head >= 0 {
+		t.at(b.head).prev = -1
+		return
+	}
+	b.tail = -1
+	q.skip()
+}
+
+// skip passes over the priorities that have no items before those that do.
+func (q *queue) skip() {
 	for q.n > 0 && q.buckets[q.top].head < 0 {
 		q.top++
 	}

@@ -61,46 +61,40 @@ type Sink interface {
 	Append(events []Event) error
 }
 
-// Batched is a Sink that hands events on to another many at a time, which
-// keeps the other's code and data close at hand. It is for folds that nobody asks
+// Late is a Sink that sees events some steps later than others do, many at a
+// time, which keeps its code and data close at hand: for folds that nobody asks
 // in between, not for logs, which must hold an event before its effect starts.
-type Batched struct {
-	To      Sink
-	pending []Event
-}
+type Late struct{ Sink }
 
-// batchedEvents is how many events Batched collects.
-const batchedEvents = 512
-
-// Append implements Sink. An error of the other sink comes with a later event.
-func (b *Batched) Append(events []Event) error {
-	b.pending = append(b.pending, events...)
-	if len(b.pending) < batchedEvents {
-		return nil
-	}
-	return b.Flush()
-}
-
-// Flush hands on what was collected.
-func (b *Batched) Flush() error {
-	events := b.pending
-	b.pending = b.pending[:0]
-	if len(events) == 0 {
-		return nil
-	}
-	return b.To.Append(events)
-}
+// lateEvents is how many events the late sinks of Drive get at once.
+const lateEvents = 512
 
 // ErrHorizon is returned by a World whose run ends with work left over.
 var ErrHorizon = errors.New("the horizon was reached")
 
 // Drive runs core in world until the world ends, the context is done or
 // something fails. It hands every event to the sinks before the world starts
-// the effects among them.
+// the effects among them, and to those that are Late before it returns.
 func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
+	var prompt, late []Sink
 	if s, ok := world.(Sink); ok {
-		sinks = append([]Sink{s}, sinks...)
+		prompt = append(prompt, s)
 	}
+	for _, s := range sinks {
+		if l, ok := s.(Late); ok {
+			late = append(late, l.Sink)
+		} else {
+			prompt = append(prompt, s)
+		}
+	}
+	err := drive(ctx, core, world, prompt, late)
+	if lateErr := core.handOn(late); err == nil {
+		err = lateErr
+	}
+	return err
+}
+
+func drive(ctx context.Context, core *Core, world World, prompt, late []Sink) error {
 	for steps := 0; ; steps++ {
 		if steps%64 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -111,11 +105,12 @@ func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
 		}
 		stepErr := core.Step(facts)
 		events := core.Ready()
-		for i := range sinks {
-			if err := sinks[i].Append(events); err != nil {
+		for _, s := range prompt {
+			if err := s.Append(events); err != nil {
 				return err
 			}
 		}
+		core.handed = len(core.out)
 		if stepErr != nil {
 			return stepErr
 		}
@@ -126,8 +121,27 @@ func Drive(ctx context.Context, core *Core, world World, sinks ...Sink) error {
 				}
 			}
 		}
-		core.Advance()
+		if core.handed >= lateEvents || len(late) == 0 {
+			if err := core.handOn(late); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// handOn advances, and gives what the other sinks have seen to the late ones.
+func (c *Core) handOn(late []Sink) error {
+	events := c.out[:c.handed]
+	c.Advance()
+	if len(events) == 0 {
+		return nil
+	}
+	for _, s := range late {
+		if err := s.Append(events); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish says how a run ends whose world returned err.

@@ -321,8 +321,7 @@ func (r *runner) tellCleanup(err error, out *outcome) {
 // drive runs the core on the unit's stage, into the figures and the log. What
 // went wrong when the unit was ended is endErr.
 func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, core *scheduler.Core, fold *metrics.Fold, out *outcome) (err, endErr error) {
-	figures := &scheduler.Batched{To: fold}
-	sinks := []scheduler.Sink{figures}
+	sinks := []scheduler.Sink{scheduler.Late{Sink: fold}}
 	folder := r.dir.Join(r.folder(u))
 	on, err := r.stage.begin(ctx, setup, core, folder)
 	if err != nil {
@@ -338,9 +337,6 @@ func (r *runner) drive(ctx context.Context, u unit, setup *experiment.Setup, cor
 		sinks = append(sinks, sink)
 	}
 	err = scheduler.Drive(ctx, core, on.world(), sinks...)
-	if flushErr := figures.Flush(); err == nil {
-		err = flushErr
-	}
 	endErr = on.end(out)
 	if log != nil {
 		if closeErr := log.Close(); closeErr != nil {

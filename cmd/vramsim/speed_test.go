@@ -55,8 +55,7 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 	if err != nil {
 		tb.Fatal(err)
 	}
-	figures := &scheduler.Batched{To: fold}
-	sinks := []scheduler.Sink{figures}
+	sinks := []scheduler.Sink{scheduler.Late{Sink: fold}}
 	if folder != "" {
 		log, err := eventlog.Create(filepath.Join(folder, "events.log"), eventlog.Header{}, logOptions(setup, core))
 		if err != nil {
@@ -70,9 +69,6 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 		sinks = append(sinks, log)
 	}
 	if err := scheduler.Drive(context.Background(), core, setup.World, sinks...); err != nil {
-		tb.Fatal(err)
-	}
-	if err := figures.Flush(); err != nil {
 		tb.Fatal(err)
 	}
 	return fold.Result()

@@ -63,7 +63,8 @@ type Sink interface {
 
 // Late is a Sink that sees events some steps later than others do, many at a
 // time, which keeps its code and data close at hand: for folds that nobody asks
-// in between, not for logs, which must hold an event before its effect starts.
+// in between, and for the log of a simulated run. Where effects are real the
+// log must hold an event before its effect starts.
 type Late struct{ Sink }
 
 // lateEvents is how many events the late sinks of Drive get at once.

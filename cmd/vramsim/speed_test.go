@@ -66,7 +66,7 @@ func simulateW1(tb testing.TB, setup *experiment.Setup, folder string, sketch bo
 				tb.Fatal(err)
 			}
 		}()
-		sinks = append(sinks, log)
+		sinks = append(sinks, scheduler.Late{Sink: log})
 	}
 	if err := scheduler.Drive(context.Background(), core, setup.World, sinks...); err != nil {
 		tb.Fatal(err)
@@ -142,6 +142,12 @@ func newLoop(tb testing.TB, setup *experiment.Setup, load string) *loop {
 
 // run simulates so many items.
 func (l *loop) run(items int) {
+	from := 0.0
+	for m := range l.models {
+		room := int(float64(items)*(l.shares[m]-from)*1.01) + 1000
+		l.latency[m], l.wait[m] = make([]int64, 0, room), make([]int64, 0, room)
+		from = l.shares[m]
+	}
 	const never = int64(1) << 62
 	next, arrived := int64(0), 0
 	draw := func() {
@@ -226,7 +232,11 @@ func (l *loop) figuresOf() (latency, wait, service []loopFigures) {
 		}
 		latency, wait, service = append(latency, describe(lat)), append(wait, describe(wai)), append(service, describe(ser))
 	}
-	var lat, wai []int64
+	n := 0
+	for m := range l.models {
+		n += len(l.latency[m])
+	}
+	lat, wai := make([]int64, 0, n), make([]int64, 0, n)
 	for m := range l.models {
 		lat, wai = append(lat, l.latency[m]...), append(wai, l.wait[m]...)
 		add(l.latency[m], l.wait[m])

@@ -23,7 +23,8 @@ type Setup struct {
 	Config scheduler.Config
 	World  *sim.World
 	Source scheduler.Source
-	// Namer gives the names of items, jobs and tenants.
+	// Namer gives the names of items, jobs and tenants; nil where items are
+	// told apart by number only and nothing else has a name.
 	Namer     scheduler.Namer
 	Policy    Row
 	Contracts policies.Contracts
@@ -79,7 +80,9 @@ func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error)
 	}
 	s := &Setup{Source: source, Policy: c.Policies[policyIndex], Contracts: built.Contracts, Window: c.workload.window(),
 		Seed: c.seed, Replicate: replicate, RunID: c.runID(policyIndex, replicate, version), closer: closer}
-	s.Namer, _ = source.(scheduler.Namer)
+	if c.workload.generated == nil || c.workload.generated.Streams == nil {
+		s.Namer, _ = source.(scheduler.Namer)
+	}
 	world := sim.Config{Models: make([]sim.Cost, len(c.models)), Source: source, Seed: c.seed, Replicate: replicate,
 		Horizon: c.workload.horizon, Faults: c.faults}
 	for i := range c.models {

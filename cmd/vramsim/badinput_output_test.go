@@ -439,11 +439,12 @@ func testUnstable(t *testing.T) {
 	invalid(t, oneQueue("1.5/s", "duration: 3000s"), regexp.MustCompile(`unstable: the backlog still grows by about 0\.[0-9]+ items/s over the last half`))
 }
 
-// testNoSteadyState: there is no detector of warm-ups in a run, which warms up
-// for as long as its experiment says. What a detector would find at its
-// boundary, a run that never settles, is found by its backlog; one that shows
-// next to nothing by its samples.
+// testNoSteadyState: where the warm-up is to be found and is not, the answer is
+// at its boundary; with a stated one, a run that never settles is found by its
+// backlog, and one that shows next to nothing by its samples.
 func testNoSteadyState(t *testing.T) {
+	invalid(t, oneQueue("1.3/s", "duration: 20000s, warmup: auto"), regexp.MustCompile(`no steady state found`))
+	invalid(t, oneQueue("1/s", "items: 6, warmup: auto"), regexp.MustCompile(`no steady state found`))
 	invalid(t, oneQueue("1.3/s", "duration: 20000s, warmup: 10000s"), regexp.MustCompile(`unstable: the backlog still grows`))
 	invalid(t, oneQueue("1/s", "duration: 100s, warmup: 99.9999s"), regexp.MustCompile(`too few samples`))
 }

@@ -112,11 +112,14 @@ type runner struct {
 	outcomes [][][]*outcome
 	// bounds by cell and metric, one value for each replicate; nil where there are none.
 	bounds []map[string][]float64
+	// warmups by cell; nil where it is stated, or was not found before an
+	// interruption.
+	warmups []*experiment.Warmup
 }
 
 func newRunner(a *app, exp *experiment.Experiment, dir *rundir.Dir) *runner {
 	r := &runner{app: a, exp: exp, dir: dir, version: thisBuild().Version, stage: simulation{}, doing: "simulating", resumable: true,
-		bounds: make([]map[string][]float64, len(exp.Cells))}
+		bounds: make([]map[string][]float64, len(exp.Cells)), warmups: make([]*experiment.Warmup, len(exp.Cells))}
 	r.runID = exp.RunID(r.version).String()
 	for _, cell := range exp.Cells {
 		rows := make([][]*outcome, len(cell.Policies))
@@ -178,6 +181,20 @@ func (r *runner) resume() (done int, err error) {
 	return done, nil
 }
 
+// settle finds the warm-ups that are not stated.
+func (r *runner) settle(ctx context.Context) error {
+	for c, cell := range r.exp.Cells {
+		w, err := cell.Warmup(ctx)
+		if err != nil {
+			return err
+		}
+		if w.Unsteady != nil {
+			r.warmups[c] = &w
+		}
+	}
+	return nil
+}
+
 // isJSON reports whether an error says that a file is no JSON, as one may be
 // that was being written when the power went.
 func isJSON(err error) bool {
@@ -193,6 +210,9 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 		if r.outcomes[u.cell][u.policy][u.replicate] == nil && r.shard.has(i) {
 			todo = append(todo, u)
 		}
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
 	}
 	bar := r.app.newProgress(len(todo), r.doing)
 	defer bar.close()
@@ -415,6 +435,13 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 		for _, s := range cell.Set {
 			ci.Set[s.Path] = s.Value
 		}
+		warmup := r.warmups[c]
+		if warmup != nil {
+			in.Notes = append(in.Notes, foundWarmup(cell, warmup))
+			ci.Workload += "+" + warmup.From.String()
+			from := float64(warmup.From) / 1e9
+			ci.Warmup = &from
+		}
 		for p, row := range cell.Policies {
 			pi := summary.PolicyInput{Policy: row.Name, Clairvoyant: row.Clairvoyant}
 			for replicate, out := range r.outcomes[c][p] {
@@ -430,11 +457,26 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 					pi.Invalid = append(pi.Invalid, fmt.Sprintf("replicate %d: %s", replicate, why))
 				}
 			}
+			if warmup != nil && warmup.Unsteady[p] {
+				pi.Invalid = append(pi.Invalid, "no steady state found: MSER-5 would leave out half of the time until the last arrival, or there are too few items")
+			}
 			ci.Policies = append(ci.Policies, pi)
 		}
 		in.Cells = append(in.Cells, ci)
 	}
 	return summary.Build(in)
+}
+
+// foundWarmup says what warm-up of a cell was found.
+func foundWarmup(cell *experiment.Cell, w *experiment.Warmup) string {
+	if !slices.Contains(w.Unsteady, false) {
+		return fmt.Sprintf("warm-up%s: none found by MSER-5, no policy has a steady state", settings(cell))
+	}
+	unit, from := time.Nanosecond, time.Duration(w.From)
+	for from > 10_000*unit {
+		unit *= 10
+	}
+	return fmt.Sprintf("warm-up%s: %v, found by MSER-5 in the first replicate of each policy", settings(cell), from.Round(unit))
 }
 
 // failure returns the worst exit code of the simulations that ended early.

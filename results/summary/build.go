@@ -39,6 +39,7 @@ type CellInput struct {
 	Replicates int
 	// Deterministic is true if nothing in this cell is random.
 	Deterministic bool
+	Warmup        *float64 // seconds, if it was found rather than stated
 	// Bounds holds, by metric, one lower bound for each replicate.
 	Bounds   map[string][]float64
 	Policies []PolicyInput
@@ -80,7 +81,7 @@ func Build(in Input) *Summary {
 }
 
 func buildCell(in CellInput, run Input) Cell {
-	cell := Cell{ID: in.ID, Set: map[string]string{}, Workload: in.Workload, Bounds: map[string]Bound{}, Policies: []Policy{}}
+	cell := Cell{ID: in.ID, Set: map[string]string{}, Workload: in.Workload, Warmup: in.Warmup, Bounds: map[string]Bound{}, Policies: []Policy{}}
 	for k, v := range in.Set {
 		cell.Set[k] = v
 	}

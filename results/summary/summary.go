@@ -94,6 +94,7 @@ type Cell struct {
 	// Workload identifies the arrivals: policies and runs are paired only
 	// where it agrees.
 	Workload string           `json:"workload,omitempty"`
+	Warmup   *float64         `json:"warmup_seconds,omitempty"` // if it was found rather than stated
 	Bounds   map[string]Bound `json:"bounds"`
 	Policies []Policy         `json:"policies"`
 }

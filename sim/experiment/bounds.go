@@ -38,7 +38,10 @@ func (c *Cell) Bounds(replicate int) (policies.Bounds, error) {
 	if err != nil {
 		return policies.Bounds{}, err
 	}
-	w := c.workload.window()
+	w, err := c.window()
+	if err != nil {
+		return policies.Bounds{}, err
+	}
 	return policies.LowerBounds(policies.BoundConfig{Devices: c.Devices, Models: c.leastCosts(), Warmup: w.Warmup, End: w.End}, items), nil
 }
 

@@ -37,6 +37,7 @@ type Cell struct {
 	policies []policy
 	attempts int
 	faults   sim.Faults
+	settling settling
 }
 
 // Row is a policy of a cell.

@@ -238,6 +238,11 @@ func (d *decoder) bytes(n *node, path string) scheduler.Bytes {
 }
 
 func (d *decoder) time(n *node, path string) scheduler.Time {
+	return d.timeOr(n, path, "")
+}
+
+// timeOr reads a length of time; errors say what else could be there.
+func (d *decoder) timeOr(n *node, path, other string) scheduler.Time {
 	if n.kind == scalarNode {
 		if v, err := scheduler.ParseTime(n.text); err == nil {
 			if v == 0 && strings.Trim(n.text, "0. nusmhdµ") != "" {
@@ -248,7 +253,7 @@ func (d *decoder) time(n *node, path string) scheduler.Time {
 			return v
 		}
 	}
-	d.badUnit(n, path, "a length of time with its unit (ns, us, ms, s, m, h, d), like 1.5s")
+	d.badUnit(n, path, "a length of time with its unit (ns, us, ms, s, m, h, d), like 1.5s"+other)
 	return 0
 }
 

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,7 @@ func (s *Setup) Timing() *sim.Timing { return sim.NewTiming(s.sim) }
 
 // Window is what the metrics of a run count.
 type Window struct {
-	Warmup scheduler.Time // items arriving before it do not count
+	Warmup scheduler.Time // items arriving before it do not count; see Cell.Warmup
 	// End is when arrivals end; 0 if that is with the last arrival.
 	End scheduler.Time
 	// Generated is false for a recorded workload, which is never unstable
@@ -64,11 +65,28 @@ func (s *Setup) Close() error {
 
 // Setup makes the run of a policy of the cell, by index, and a replicate from
 // 0. Clairvoyant policies are told the arrivals. Version is that of the
-// program, a part of the run's id. It may be called concurrently.
+// program, a part of the run's id. It may be called concurrently. Where the
+// warm-up is to be found, it is found now unless Warmup was called before.
 func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error) {
 	if policyIndex < 0 || policyIndex >= len(c.policies) || replicate < 0 {
 		return nil, fmt.Errorf("there is no policy %d of %d, or no replicate %d", policyIndex, len(c.policies), replicate)
 	}
+	window, err := c.window()
+	if err != nil {
+		return nil, err
+	}
+	return c.setup(policyIndex, replicate, version, window)
+}
+
+// window is what the metrics of the cell's runs count.
+func (c *Cell) window() (Window, error) {
+	w, err := c.Warmup(context.Background())
+	win := c.workload.window()
+	win.Warmup = w.From
+	return win, err
+}
+
+func (c *Cell) setup(policyIndex, replicate int, version string, window Window) (*Setup, error) {
 	p := &c.policies[policyIndex]
 	built, err := p.set.New(p.spec, c.env(replicate))
 	if err != nil {
@@ -78,7 +96,7 @@ func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Setup{Source: source, Policy: c.Policies[policyIndex], Contracts: built.Contracts, Window: c.workload.window(),
+	s := &Setup{Source: source, Policy: c.Policies[policyIndex], Contracts: built.Contracts, Window: window,
 		Seed: c.seed, Replicate: replicate, RunID: c.runID(policyIndex, replicate, version), closer: closer}
 	if c.workload.generated == nil || c.workload.generated.Streams == nil {
 		s.Namer, _ = source.(scheduler.Namer)
@@ -107,6 +125,9 @@ func (c *Cell) OnHardware() error {
 		if c.Policies[i].Clairvoyant {
 			return fmt.Errorf("policy %s knows the future, which no hardware tells", c.Policies[i].Name)
 		}
+	}
+	if c.workload.settles {
+		return errors.New("workload.warmup: auto is found by simulation; state a length of time")
 	}
 	if c.hardware.estimates.config.Kind == "oracle" {
 		return errors.New("hardware.estimates: oracle knows what loads will take, which no hardware tells")

@@ -116,7 +116,7 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 
 // warmupOf returns the warm-up of a workload that has been read so far.
 func (d *decoder) warmupOf(w *fields) scheduler.Time {
-	if !w.given("warmup") {
+	if v := w.n.child("warmup"); !w.given("warmup") || v.kind == scalarNode && v.text == autoWarmup {
 		return 0
 	}
 	return w.time("warmup")

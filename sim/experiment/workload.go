@@ -14,6 +14,7 @@ type workload struct {
 	generated *workloads.Config // nil for a trace
 	trace     *recorded
 	warmup    scheduler.Time
+	settles   bool // warmup is auto
 	horizon   scheduler.Time
 }
 
@@ -56,7 +57,7 @@ func (t *tables) workloadTables() {
 	t.workload = record("a workload with one of trace, pipelines and streams",
 		key{name: "duration", is: aTime(), doc: "When arrivals stop."},
 		key{name: "items", is: anInt(), doc: "After how many items no further job starts."},
-		key{name: "warmup", is: aTime(), def: "0s", doc: "Excluded from the metrics, kept in the log."},
+		key{name: "warmup", is: either("a length of time with its unit, like 10m, or auto", aTime(), word(autoWarmup)), def: "0s", doc: "Excluded from the metrics, kept in the log; auto finds it."},
 		key{name: "horizon", is: aTime(), doc: "When the run is cut; it drains if left out."},
 		key{name: "arrivals", is: t.arrivals, doc: "When jobs arrive."},
 		key{name: "pipelines", is: listOf(t.pipeline, "a list of pipelines"), doc: "Jobs of several items that wait for each other."},
@@ -90,7 +91,11 @@ func (d *decoder) workload(n *node, path string, models []model) workload {
 		return w
 	}
 	defer f.done()
-	w.warmup = f.time("warmup")
+	if v, p := f.get("warmup"); v != nil {
+		if w.settles = v.kind == scalarNode && v.text == autoWarmup; !w.settles {
+			w.warmup = d.timeOr(v, p, ", or "+autoWarmup)
+		}
+	}
 	if f.given("horizon") {
 		if w.horizon = f.time("horizon"); w.horizon == 0 {
 			d.errorf(n.child("horizon").at, "%s.horizon is 0s; leave it out for a run that drains", path)

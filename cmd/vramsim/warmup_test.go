@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/vramsim/vramsim/results/summary"
+)
+
+// TestAutoWarmup: a rush at the start is left out of the figures, as if its
+// length had been stated, and the table and the summary say how long it was.
+func TestAutoWarmup(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write := func(name, warmup string) {
+		text := `version: 1
+name: rush
+seed: 7
+replicates: 3
+hardware: {gpus: [{name: g, memory: 12GB}]}
+models: {a: {memory: 5GB, load: 4s, batch: {max: 8, base: 100ms, per_item: 60ms}}, b: {memory: 9GB, load: 5s, batch: {max: 8, base: 150ms, per_item: 80ms}}}
+workload: {warmup: ` + warmup + `, arrivals: {piecewise: {window: 10m, counts: [9000, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600]}}, streams: {models: [a, b]}}
+policies: [{use: seed}, {use: sticky}]
+output: {report: [], charts: []}
+`
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("auto.yaml", "auto")
+	code, stdout, stderr := vramsim(t, "run", "auto.yaml", "-o", "auto")
+	if code != exitOK || !regexp.MustCompile(`warm-up: [0-9]+m[0-9.]+s, found by MSER-5`).MatchString(stdout) {
+		t.Fatalf("exit %d: %s\n%s", code, stdout, stderr)
+	}
+	found := summaryOf(t, "auto")
+	from := found.Cells[0].Warmup
+	if from == nil || *from < 600 || *from > 3600 {
+		t.Fatalf("warm-up of %v", from)
+	}
+	write("stated.yaml", strconv.FormatFloat(*from, 'f', 9, 64)+"s")
+	if code, stdout, stderr = vramsim(t, "run", "stated.yaml", "-o", "stated"); code != exitOK {
+		t.Fatalf("exit %d: %s\n%s", code, stdout, stderr)
+	}
+	stated := summaryOf(t, "stated")
+	if stated.Cells[0].Warmup != nil {
+		t.Errorf("a stated warm-up is called found: %v", *stated.Cells[0].Warmup)
+	}
+	for p := range found.Cells[0].Policies {
+		for _, stat := range []string{"n", "mean", "p99"} {
+			got, want := found.Cells[0].Policies[p].Figure("item_latency_seconds", stat), stated.Cells[0].Policies[p].Figure("item_latency_seconds", stat)
+			if got.Value != want.Value {
+				t.Errorf("policy %d, %s: %v where it is found, %v where it is stated", p, stat, got.Value, want.Value)
+			}
+		}
+	}
+	if code, _, stderr := vramsim(t, "replay", filepath.Join("auto", "rush", "latest"), "--verify"); code != exitOK {
+		t.Errorf("replay: exit %d: %s", code, stderr)
+	}
+}
+
+// summaryOf reads the summary of the newest run in a folder.
+func summaryOf(t *testing.T, folder string) (s summary.Summary) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(folder, "rush", "latest", "summary.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,103 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vramsim/vramsim/scheduler"
+)
+
+// queueText is one model with random arrivals and services of a second, in the
+// given windows of ten minutes, each with a mean count.
+func queueText(warmup string, policies string, counts ...int) string {
+	return fmt.Sprintf(`version: 1
+name: q
+seed: 7
+replicates: 2
+hardware: {gpus: [{name: g, memory: 2GB}]}
+models: {a: {memory: 1GB, load: 1s, batch: {max: 1, time: {exp: {mean: 1s}}}}}
+workload: {warmup: %s, arrivals: {piecewise: {window: 10m, counts: %s}}, streams: {models: [a]}}
+policies: [%s]
+`, warmup, strings.ReplaceAll(fmt.Sprint(counts), " ", ", "), policies)
+}
+
+// TestWarmupIsFound: a queue that begins with a rush settles some time after
+// it, one without at once; what is found is the same for all policies.
+func TestWarmupIsFound(t *testing.T) {
+	rush := slices.Concat([]int{1200}, slices.Repeat([]int{300}, 60))
+	for _, c := range []struct {
+		counts   []int
+		from, to scheduler.Time
+	}{
+		{rush, 15 * 60 * scheduler.Time(1e9), 60 * 60 * scheduler.Time(1e9)},
+		{rush[1:], 0, 10 * 60 * scheduler.Time(1e9)},
+	} {
+		cell := parse(t, queueText("auto", "{use: fifo}, {use: sticky}, {use: longest}", c.counts...), Options{}).Cells[0]
+		w, err := cell.Warmup(t.Context())
+		if err != nil || slices.Contains(w.Unsteady, true) || len(w.Unsteady) != 3 || w.From < c.from || w.From > c.to {
+			t.Errorf("%v…: %+v, %v", c.counts[:2], w, err)
+		}
+		for p := range cell.Policies {
+			setup, err := cell.Setup(p, 1, "v")
+			if err != nil || setup.Window.Warmup != w.From || setup.Close() != nil {
+				t.Errorf("policy %d: %+v, %v", p, setup.Window, err)
+			}
+		}
+	}
+}
+
+// TestNoSteadyState: what grows throughout, and what is too short, does not
+// settle, and has no say in where the others do.
+func TestNoSteadyState(t *testing.T) {
+	cell := parse(t, queueText("auto", "{use: fifo}, {use: sticky}", slices.Repeat([]int{900}, 20)...), Options{}).Cells[0]
+	if w, err := cell.Warmup(t.Context()); err != nil || !slices.Equal(w.Unsteady, []bool{true, true}) || w.From != 0 {
+		t.Errorf("overloaded: %+v, %v", w, err)
+	}
+	cell = parse(t, queueText("auto", "{use: fifo}", 5), Options{}).Cells[0]
+	if w, err := cell.Warmup(t.Context()); err != nil || !slices.Equal(w.Unsteady, []bool{true}) {
+		t.Errorf("a few items: %+v, %v", w, err)
+	}
+}
+
+// TestStatedWarmup: nothing is simulated to find it.
+func TestStatedWarmup(t *testing.T) {
+	cell := parse(t, queueText("90s", "{use: fifo}", 300), Options{}).Cells[0]
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w, err := cell.Warmup(cancelled); err != nil || w.Unsteady != nil || w.From != 90e9 {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+// TestWarmupInterrupted: an interruption is no answer, and the next one who
+// asks gets one.
+func TestWarmupInterrupted(t *testing.T) {
+	cell := parse(t, queueText("auto", "{use: fifo}", 300), Options{}).Cells[0]
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w, err := cell.Warmup(cancelled); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %+v, %v", w, err)
+	}
+	if w, err := cell.Warmup(t.Context()); err != nil || w.Unsteady == nil {
+		t.Errorf("asked again: %+v, %v", w, err)
+	}
+}
+
+// TestAutoWarmupIsSimulated: it is in the resolved experiment as it was given,
+// and hardware refuses it.
+func TestAutoWarmupIsSimulated(t *testing.T) {
+	e := parse(t, queueText("auto", "{use: fifo}", 300), Options{})
+	if !strings.Contains(string(e.Resolved()), "warmup: auto") {
+		t.Errorf("resolved:\n%s", e.Resolved())
+	}
+	if err := e.Cells[0].OnHardware(); err == nil || !strings.Contains(err.Error(), "workload.warmup") {
+		t.Errorf("on hardware: %v", err)
+	}
+	if err := parseError(t, queueText("automatic", "{use: fifo}", 300)); !strings.Contains(err, "or auto") {
+		t.Errorf("a wrong word: %s", err)
+	}
+}

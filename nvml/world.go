@@ -15,7 +15,7 @@ type Config struct {
 	// Inbox is the world underneath. Its Late and Ended are told too.
 	Inbox scheduler.InboxConfig
 	// Telemetry of the devices, in their order; nil for one without. The World
-	// reads it and does not close it.
+	// reads it, no call for longer than DefaultPatience, and does not close it.
 	Telemetry []Telemetry
 	// Sampling is the time between samples; 0 means DefaultSampling, less no
 	// samples.
@@ -119,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (*World, error) {
 	inner := cfg.Inbox
 	inner.Executors = nil
 	for d, e := range cfg.Inbox.Executors {
-		device := &watched{Executor: e, world: w, id: scheduler.DeviceID(d), telemetry: cfg.Telemetry[d],
+		device := &watched{Executor: e, world: w, id: scheduler.DeviceID(d), telemetry: Bounded(cfg.Telemetry[d], DefaultPatience),
 			outcomes: make(chan scheduler.Outcome), gone: make(chan struct{})}
 		if err := device.begin(); err != nil {
 			w.stop()
@@ -229,7 +229,8 @@ func (w *World) tellEnded(at scheduler.Time, c scheduler.Command, o scheduler.Ou
 }
 
 // Close ends what runs, closes the executors and checks that the devices are
-// as they were found. Further calls return the same.
+// as they were found. A driver that hangs holds it up for DefaultPatience and
+// makes the run invalid. Further calls return the same.
 func (w *World) Close(ctx context.Context) (Report, error) {
 	w.closing.Do(func() {
 		w.stop()

@@ -63,6 +63,7 @@ type stageRun struct {
 	events   events
 	report   nvml.Report
 	err      error
+	ended    time.Time // before Close
 	closeErr error
 }
 
@@ -107,6 +108,7 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 		beside.Go(meanwhile)
 	}
 	r.err = scheduler.Drive(context.Background(), core, w, &r.events)
+	r.ended = time.Now()
 	r.report, r.closeErr = w.Close(context.Background())
 	again, err := w.Close(context.Background())
 	if err != r.closeErr || len(again.Invalid) != len(r.report.Invalid) {
@@ -283,6 +285,72 @@ func TestWorldDistrustsARun(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWorldEndsBesideAHangingDriver: calls that never return end neither the run
+// nor its Close, which says what hangs; what was measured before is kept.
+func TestWorldEndsBesideAHangingDriver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		var release func()
+		r.run(t, 2, func() {
+			time.Sleep(1250 * time.Millisecond)
+			release = r.card.Hang()
+		})
+		defer release()
+		closed := time.Since(r.ended)
+		if r.err != nil || r.closeErr != nil || closed > 2*nvml.DefaultPatience {
+			t.Errorf("%v, %v, closed after %v", r.err, r.closeErr, closed)
+		}
+		d := r.report.Devices[0]
+		if done := r.events.of(scheduler.BatchFinished); len(done) != 2 || d.Samples != 13 || d.Integrated == 0 || r.report.Late.N != 2 {
+			t.Errorf("%d batches, report %+v", len(done), r.report)
+		}
+		if why := r.invalid(); !strings.Contains(why, "the driver does not answer: its call for the memory of Scripted GPU has not returned in 5s") {
+			t.Errorf("invalid: %q", why)
+		}
+	})
+}
+
+// TestBounded: a call that hangs fails, others fail at once until it has
+// returned, and then all is as before.
+func TestBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		card := nvmltest.NewCard(nvmltest.Healthy(0))
+		b := nvml.Bounded(card, time.Second)
+		if nvml.Bounded(b, time.Minute) != b || nvml.Bounded(nil, time.Second) != nil {
+			t.Error("bounded twice, or of nothing")
+		}
+		release := card.Hang()
+		for i, want := range []time.Duration{time.Second, 0} {
+			began := time.Now()
+			if _, err := b.Energy(); !errors.Is(err, nvml.ErrHung) || time.Since(began) != want {
+				t.Errorf("call %d: %v after %v, want %v", i, err, time.Since(began), want)
+			}
+		}
+		if err := b.Close(); !errors.Is(err, nvml.ErrHung) {
+			t.Errorf("Close: %v", err)
+		}
+		if card.Calls() != 0 {
+			t.Errorf("%d calls came through", card.Calls())
+		}
+		release()
+		synctest.Wait()
+		if m, err := b.Memory(); err != nil || m.Used != 100*scheduler.MiB {
+			t.Errorf("afterwards: %+v, %v", m, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if _, err := b.Wait(ctx); err != context.DeadlineExceeded || time.Since(began) != time.Minute {
+			t.Errorf("Wait: %v after %v", err, time.Since(began))
+		}
+		release = card.Hang()
+		if _, err := b.Wait(ctx); !errors.Is(err, nvml.ErrHung) || time.Since(began) != time.Minute+time.Second {
+			t.Errorf("Wait that hangs: %v after %v", err, time.Since(began))
+		}
+		release()
+	})
 }
 
 // TestWorldRefusesMIG: a card cut into instances is no device of ours.

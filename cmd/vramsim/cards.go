@@ -75,6 +75,7 @@ func (c *cards) choose(list []nvml.DeviceInfo, wanted []string, n int) error {
 		if err != nil {
 			return err
 		}
+		t = nvml.Bounded(t, nvml.DefaultPatience)
 		c.open = append(c.open, t)
 		m, err := t.Memory()
 		if err != nil {
@@ -126,12 +127,14 @@ func (c *cards) left() error {
 	return errors.Join(errs...)
 }
 
+// close gives everything back but the library of a driver that hangs: that
+// would wait for the call that does.
 func (c *cards) close() error {
 	var errs []error
 	for _, t := range c.open {
 		errs = append(errs, t.Close())
 	}
-	if c.probe != nil {
+	if c.probe != nil && !errors.Is(errors.Join(errs...), nvml.ErrHung) {
 		errs = append(errs, c.probe.Close())
 	}
 	c.open, c.probe = nil, nil

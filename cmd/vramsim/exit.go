@@ -96,7 +96,7 @@ func codeOf(err error) int {
 		return exitInvariant
 	case errors.Is(err, nvml.ErrUnavailable), errors.Is(err, nvml.ErrNoDevice), errors.As(err, &unable):
 		return exitHardware
-	case errors.Is(err, nvml.ErrDeviceLost), errors.Is(err, nvml.ErrLost), errors.As(err, &executor):
+	case errors.Is(err, nvml.ErrDeviceLost), errors.Is(err, nvml.ErrLost), errors.Is(err, nvml.ErrHung), errors.As(err, &executor):
 		return exitInvalid
 	}
 	return exitUsage

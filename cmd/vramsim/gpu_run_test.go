@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml/binding"
+	"github.com/vramsim/vramsim/nvml/nvmltest"
+	"github.com/vramsim/vramsim/nvml/worker/fakeworker"
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/eventlog"
 	"github.com/vramsim/vramsim/results/rundir"
@@ -232,6 +235,44 @@ func TestEffectsAreOnRecord(t *testing.T) {
 	}
 	if world.seen < 6 {
 		t.Errorf("%d effects were seen", world.seen)
+	}
+}
+
+// TestGPURunBesideAHangingDriver: the run ends soon, keeps what was measured and
+// says what hangs.
+func TestGPURunBesideAHangingDriver(t *testing.T) {
+	if !binding.Linked {
+		t.Skip("this build has no NVML in it: go test -tags nvml")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, worker := t.TempDir(), "'"+self+"' "+fakeworker.Argument+" item=300ms uuid=GPU-fa4e0000-0000-4000-8000-000000000000"
+	driver := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"))
+	began := time.Now()
+	r := process(t, []string{driver, "FAKE_NVML_HANG=2500"}, "gpu", "run", miniature, "-q", "-o", out, "--policy", "seed", "--set", "workload.items=8",
+		"--executor", "worker", "--worker", worker)
+	if took := time.Since(began); r.code != exitInvalid || took > 30*time.Second || !strings.Contains(r.stderr, "the driver does not answer: its call for ") {
+		t.Errorf("exit %d after %v\n%s%s", r.code, took, r.stdout, r.stderr)
+	}
+	dir := newest(t, out)
+	m, err := dir.Manifest()
+	if err != nil || len(m.Logs) != 1 {
+		t.Fatalf("the manifest: %v, %+v", err, m)
+	}
+	var kept outcome
+	for log := range m.Logs {
+		err = dir.ReadJSON(filepath.Join(filepath.Dir(filepath.FromSlash(log)), "result.json"), &kept)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept.Failed != "" || kept.Hardware == nil || kept.Hardware.Devices[0].Samples < 5 || !strings.Contains(strings.Join(kept.Hardware.Invalid, "; "), "does not answer") {
+		t.Errorf("the result %+v of hardware %+v", kept, kept.Hardware)
+	}
+	if code, _, stderr := vramsim(t, "replay", "--verify", dir.Path); code != exitOK {
+		t.Errorf("replay --verify: exit %d: %s", code, stderr)
 	}
 }
 

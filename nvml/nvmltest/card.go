@@ -55,6 +55,7 @@ type Card struct {
 	state   State
 	faults  []nvml.Fault
 	changed chan struct{} // closed at each change
+	hung    chan struct{} // closed when calls return again; nil: they do
 	opened  int
 	calls   int
 
@@ -101,6 +102,31 @@ func (c *Card) Fault(f nvml.Fault) {
 // Lose makes the card fail every call from now on and Wait tell of it.
 func (c *Card) Lose() { c.Set(func(s *State) { s.Err = nvml.ErrLost }) }
 
+// Hang makes calls not return, until release is called; Info and Caps still do.
+// A Wait goes on with its context over.
+func (c *Card) Hang() (release func()) {
+	hung := make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hung = hung
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.hung = nil
+		close(hung)
+	}
+}
+
+// hang does not return while calls hang.
+func (c *Card) hang() {
+	c.mu.Lock()
+	hung := c.hung
+	c.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+}
+
 // Opened is how often the card has been opened and not been closed since.
 func (c *Card) Opened() int {
 	c.mu.Lock()
@@ -136,6 +162,7 @@ func (c *Card) account(now time.Time) {
 
 // call is what every call starts with: the state, unless it fails.
 func (c *Card) call(err func(*State) error) (State, error) {
+	c.hang()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
@@ -218,6 +245,7 @@ func (c *Card) wait(ctx context.Context, closed <-chan struct{}) (nvml.Fault, er
 		}
 		select {
 		case <-ctx.Done():
+			c.hang()
 			return nvml.Fault{}, ctx.Err()
 		case <-closed:
 			return nvml.Fault{}, fmt.Errorf("%w: it has been closed", nvml.ErrUnavailable)

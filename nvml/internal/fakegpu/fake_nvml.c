@@ -18,6 +18,7 @@
 //	FAKE_NVML_REASONS=MS:BITS            clock reasons from then on; 1 (idle) before
 //	FAKE_NVML_XID=MS:NUMBER              an Xid event at that time
 //	FAKE_NVML_LOST=MS                    the device is lost from then on
+//	FAKE_NVML_HANG=MS                    functions of the device do not return from then on
 //	FAKE_NVML_MIG=1                      the device is cut into instances
 //	FAKE_NVML_UNSUPPORTED=A,B            functions (or field:185) that say NOT_SUPPORTED
 //	FAKE_NVML_LINK_START=N               first value of the link counters
@@ -107,6 +108,8 @@ static int verdict(const char *function, const struct device *d)
 		return UNINITIALIZED;
 	if (d < devices || d >= devices + 16)
 		return INVALID_ARGUMENT;
+	while (due("FAKE_NVML_HANG", &ignored))
+		pause();
 	if (due("FAKE_NVML_LOST", &ignored))
 		return GPU_IS_LOST;
 	return listed("FAKE_NVML_UNSUPPORTED", function) ? NOT_SUPPORTED : SUCCESS;

@@ -28,7 +28,7 @@ func NewKeeper(open func() (scheduler.Executor, error)) *Keeper { return &Keeper
 // Lease returns an executor for one run. The one before must have been closed.
 func (k *Keeper) Lease() scheduler.Restarter {
 	return &lease{keeper: k, outcomes: make(chan scheduler.Outcome), quit: make(chan struct{}),
-		resident: map[scheduler.ModelID]bool{}, flying: map[uint64]scheduler.Command{}, quiet: make(chan struct{})}
+		resident: map[scheduler.ModelID]bool{}, flying: map[uint64]leased{}, quiet: make(chan struct{})}
 }
 
 // Close closes the executor. Further calls do nothing.
@@ -69,10 +69,17 @@ type lease struct {
 	mu       sync.Mutex
 	closed   bool
 	resident map[scheduler.ModelID]bool
-	flying   map[uint64]scheduler.Command
+	flying   map[uint64]leased
+	life     int           // restarts that are over
 	quiet    chan struct{} // closed when nothing is in flight while it is being closed
 	broken   error         // why the executor is not kept
 	lost     bool          // it has not been restarted since it was lost
+}
+
+// leased is a command in flight.
+type leased struct {
+	scheduler.Command
+	life int // in which it was started
 }
 
 // Open opens the executor if it is not open yet for the same plan.
@@ -123,6 +130,7 @@ func (l *lease) note(o *scheduler.Outcome) bool {
 		return true // not ours to judge
 	}
 	switch {
+	case c.life != l.life: // told late: the restart has been since
 	case o.Failure != nil && o.Failure.Code == scheduler.FailureLost:
 		clear(l.resident)
 		l.lost = true
@@ -160,13 +168,14 @@ func (l *lease) Start(c scheduler.Command) error {
 
 func (l *lease) start(c scheduler.Command) error {
 	l.mu.Lock()
-	l.flying[c.Seq] = c
+	life := l.life
+	l.flying[c.Seq] = leased{c, life}
 	l.mu.Unlock()
 	err := l.inner.Start(c)
 	if err != nil {
 		l.mu.Lock()
 		delete(l.flying, c.Seq)
-		if isLost(err) {
+		if isLost(err) && life == l.life {
 			clear(l.resident)
 			l.lost = true
 		}
@@ -195,6 +204,7 @@ func (l *lease) Restart(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.resident)
+	l.life++
 	l.lost = err != nil
 	return err
 }

@@ -15,9 +15,9 @@ func (d *watched) watch(ctx context.Context) {
 		return
 	}
 	if d.world.cfg.Sampling > 0 {
-		d.world.running.Go(func() { d.sample(ctx) })
+		d.world.background(func() { d.sample(ctx) })
 	}
-	d.world.running.Go(func() { d.wait(ctx) })
+	d.world.background(func() { d.wait(ctx) })
 }
 
 // processesEvery is the least time between lists of processes: they are dear.

@@ -1,7 +1,9 @@
 package nvml_test
 
 import (
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vramsim/vramsim/nvml"
@@ -143,4 +145,45 @@ func TestLeaseForgetsOnRestart(t *testing.T) {
 	if _, err := k.Lease().Open(t.Context(), plan); err != nil || opened != 1 {
 		t.Errorf("opened %d times (%v): an eviction of what was not there failed", opened, err)
 	}
+}
+
+// TestLeaseOfABelatedLoss: what is told of a loss after the restart changes
+// nothing: what was loaded since is evicted at the end.
+func TestLeaseOfABelatedLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, opened := nvml.NewSleeper(nvml.SleeperConfig{}), 0
+		k := nvml.NewKeeper(func() (scheduler.Executor, error) { opened++; return newBelated(s, time.Second), nil })
+		plan := scheduler.Plan{Name: "gpu0", Models: []scheduler.Model{{Name: "a", Bytes: scheduler.MiB}}, Slots: 1}
+		l := k.Lease()
+		if _, err := l.Open(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		start := func(seq uint64, took scheduler.Time) {
+			if err := l.Start(scheduler.Command{Seq: seq, Op: scheduler.OpLoad, Estimate: took}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start(0, scheduler.Minute)
+		synctest.Wait()
+		s.Lose(time.Now())
+		if err := l.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start(1, 0)
+		for _, seq := range []uint64{1, 0} {
+			if o := <-l.Outcomes(); o.Seq != seq || (o.Failure != nil) != (seq == 0) {
+				t.Errorf("outcome %+v", o)
+			}
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := k.Lease()
+		if _, err := next.Open(t.Context(), plan); err != nil || opened != 1 || s.Held() != 0 {
+			t.Errorf("opened %d times (%v), %v are held", opened, err, s.Held())
+		}
+		if err := errors.Join(next.Close(t.Context()), k.Close(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -26,9 +26,13 @@ type watched struct {
 	forwards  sync.WaitGroup
 
 	mu       sync.Mutex
-	down     bool
-	inFlight map[uint64]time.Time
-	changes  int // commands begun or ended: memory may have changed
+	down     bool           // the last fact of the device was its loss
+	final    bool           // it is lost for good
+	falls    int            // losses that were facts
+	heard    int            // of these, losses that Next has returned
+	life     int            // restarts that are over
+	inFlight map[uint64]int // the life that a command was started in
+	changes  int            // commands begun or ended: memory may have changed
 	report   DeviceReport
 	energy   uint64 // counter at the start
 	ours     ours
@@ -37,7 +41,7 @@ type watched struct {
 
 // begin reads what the device was like before.
 func (d *watched) begin() error {
-	d.inFlight = map[uint64]time.Time{}
+	d.inFlight = map[uint64]int{}
 	if d.telemetry == nil {
 		return nil
 	}
@@ -82,16 +86,16 @@ func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capa
 func (d *watched) Start(c scheduler.Command) error {
 	d.mu.Lock()
 	d.memories.start(c, len(d.inFlight))
-	d.inFlight[c.Seq] = time.Now()
+	d.inFlight[c.Seq] = d.life
 	d.changes++
 	d.mu.Unlock()
 	err := d.Executor.Start(c)
 	if err == nil {
 		return nil
 	}
-	d.ended(&scheduler.Outcome{Seq: c.Seq})
+	life := d.ended(&scheduler.Outcome{Seq: c.Seq})
 	if isLost(err) {
-		d.lose()
+		d.lose(life)
 	}
 	return err
 }
@@ -101,13 +105,16 @@ func isLost(err error) bool {
 	return ok && why.Code == scheduler.FailureLost
 }
 
-// ended notes that a command is over.
-func (d *watched) ended(o *scheduler.Outcome) {
+// ended notes that a command is over, and returns which life of the device it
+// was started in.
+func (d *watched) ended(o *scheduler.Outcome) (life int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.memories.end(o)
+	life = d.inFlight[o.Seq]
 	delete(d.inFlight, o.Seq)
 	d.changes++
+	return life
 }
 
 // Outcomes returns the forwarded outcomes.
@@ -122,9 +129,9 @@ func (d *watched) forward() {
 				close(d.outcomes)
 				return
 			}
-			d.ended(&o)
+			life := d.ended(&o)
 			if o.Failure != nil && o.Failure.Code == scheduler.FailureLost {
-				d.lose()
+				d.lose(life)
 			}
 			select {
 			case d.outcomes <- o:
@@ -137,31 +144,64 @@ func (d *watched) forward() {
 	}
 }
 
-// lose reports the loss of the device, once until it is back, and brings it
-// back if that is possible.
-func (d *watched) lose() {
-	w := d.world
-	d.mu.Lock()
-	again := d.down
-	d.down = true
-	d.mu.Unlock()
-	if again {
+// lose reports the loss of the device in one of its lives, and brings it back if
+// that is possible. What is told again while it is down, or of a life that is
+// over, is that loss: outcomes may come after the restart.
+func (d *watched) lose(life int) {
+	if !d.fall(life) {
 		return
 	}
+	w := d.world
 	restarter, ok := d.Executor.(scheduler.Restarter)
 	if !ok {
 		w.LoseForGood(d.id, "its executor cannot be restarted")
 		return
 	}
 	w.mark(d.id, "device lost", "restarting")
-	if w.Post(deviceFact(scheduler.DeviceDown, d.id)) != nil {
-		return
+	w.background(func() { d.restart(restarter) })
+}
+
+// fall makes a fact of the loss of a life, and reports whether it was none yet.
+// Facts are posted under the lock, so that losses and returns take turns.
+func (d *watched) fall(life int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.down || life != d.life || d.world.Post(deviceFact(scheduler.DeviceDown, d.id)) != nil {
+		return false // known already, or the run is over
 	}
-	w.running.Go(func() { d.restart(restarter) })
+	d.down = true
+	d.falls++
+	return true
+}
+
+// rise makes a fact of the device's return, unless it has been lost for good.
+func (d *watched) rise() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.final {
+		return false
+	}
+	d.down = false
+	d.life++
+	return d.world.Post(deviceFact(scheduler.DeviceUp, d.id)) == nil
+}
+
+func (d *watched) now() (life int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.life
 }
 
 func deviceFact(k scheduler.Kind, d scheduler.DeviceID) scheduler.Event {
 	return scheduler.Event{Kind: k, Device: d, Model: scheduler.NoModel}
+}
+
+// hear notes that Next returns a loss, and reports whether the run ends with it.
+func (d *watched) hear() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard++
+	return d.final
 }
 
 // LoseForGood says that a device is lost and will not come back: the run ends
@@ -169,10 +209,17 @@ func deviceFact(k scheduler.Kind, d scheduler.DeviceID) scheduler.Event {
 func (w *World) LoseForGood(d scheduler.DeviceID, why string) {
 	w.mark(d, "device lost", why)
 	w.invalidate("device %d is lost: %s", d, why)
-	w.mu.Lock()
-	w.lost[d] = true
-	w.mu.Unlock()
-	_ = w.Post(deviceFact(scheduler.DeviceDown, d)) // the run may be over already
+	device := w.devices[d]
+	device.mu.Lock()
+	device.final = true
+	device.mu.Unlock()
+	device.fall(device.now())
+	device.mu.Lock()
+	known := device.heard == device.falls
+	device.mu.Unlock()
+	if known { // Next will not return it again
+		w.Stop(ErrDeviceLost)
+	}
 }
 
 // restart brings the device back.
@@ -186,16 +233,14 @@ func (d *watched) restart(e scheduler.Restarter) {
 	d.mu.Lock()
 	d.report.Restarts++
 	d.report.RestartTime += took
-	d.down = false
 	d.changes++
 	d.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.LoseForGood(d.id, "it could not be restarted: "+err.Error())
-	default:
+	case d.rise():
 		w.mark(d.id, "device back", fmt.Sprintf("after %v", took.Round(time.Millisecond)))
-		_ = w.Post(deviceFact(scheduler.DeviceUp, d.id)) // the run may be over already
 	}
 }
 

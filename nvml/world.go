@@ -99,7 +99,7 @@ type World struct {
 
 	mu      sync.Mutex // of what follows
 	invalid []string
-	lost    []bool // by device: for good
+	closed  bool
 
 	closing sync.Once
 	report  Report
@@ -114,7 +114,7 @@ var ErrDeviceLost = errors.New("the device is lost")
 // baseline cannot be read. Whoever opened a World has to Close it.
 func Open(ctx context.Context, cfg Config) (*World, error) {
 	cfg.fill()
-	w := &World{cfg: cfg, lost: make([]bool, len(cfg.Inbox.Executors)), began: map[int64]scheduler.Time{}}
+	w := &World{cfg: cfg, began: map[int64]scheduler.Time{}}
 	w.watching, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	inner := cfg.Inbox
 	inner.Executors = nil
@@ -166,7 +166,7 @@ func (w *World) Next() ([]scheduler.Event, error) {
 		return facts, err
 	}
 	for i := range facts {
-		if facts[i].Kind == scheduler.DeviceDown && w.lostForGood(facts[i].Device) {
+		if facts[i].Kind == scheduler.DeviceDown && w.devices[facts[i].Device].hear() {
 			w.Stop(ErrDeviceLost)
 		}
 	}
@@ -181,15 +181,19 @@ func (w *World) Start(ev scheduler.Event) error {
 	return w.Inbox.Start(ev)
 }
 
-func (w *World) lostForGood(d scheduler.DeviceID) bool {
+// Lose says that a device is lost with all that is in flight and resident
+// there; its executor is restarted. While that lasts it says nothing new.
+func (w *World) Lose(d scheduler.DeviceID) { w.devices[d].lose(w.devices[d].now()) }
+
+// background runs f beside the run, whose end waits for it; after that it does
+// nothing.
+func (w *World) background(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lost[d]
+	if !w.closed {
+		w.running.Go(f)
+	}
 }
-
-// Lose says that a device is lost with all that is in flight and resident
-// there; its executor is restarted.
-func (w *World) Lose(d scheduler.DeviceID) { w.devices[d].lose() }
 
 // invalidate says that the run's figures are not to be trusted, and why.
 func (w *World) invalidate(format string, args ...any) {
@@ -235,6 +239,9 @@ func (w *World) Close(ctx context.Context) (Report, error) {
 	w.closing.Do(func() {
 		w.stop()
 		w.failed = w.Inbox.Close(ctx)
+		w.mu.Lock()
+		w.closed = true
+		w.mu.Unlock()
 		w.running.Wait()
 		for _, d := range w.devices {
 			w.report.Devices = append(w.report.Devices, d.end())

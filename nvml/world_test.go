@@ -57,7 +57,9 @@ type stageRun struct {
 	card     *nvmltest.Card
 	gap      scheduler.Time // between arrivals; at least a second
 	sleeper  *nvml.Sleeper
-	config   nvml.Config // Inbox is filled in
+	world    *nvml.World
+	belated  time.Duration // how late the executor tells of losses
+	config   nvml.Config   // Inbox is filled in
 	sleep    nvml.SleeperConfig
 	seen     []nvml.Observation
 	events   events
@@ -92,7 +94,11 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 		t.Fatal(err)
 	}
 	r.sleeper = nvml.NewSleeper(r.sleep)
-	r.config.Inbox = scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{r.sleeper}, Source: &arrivals{n: items, models: 2, gap: max(scheduler.Second, r.gap)}}
+	var executor scheduler.Executor = r.sleeper
+	if r.belated > 0 {
+		executor = newBelated(r.sleeper, r.belated)
+	}
+	r.config.Inbox = scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{executor}, Source: &arrivals{n: items, models: 2, gap: max(scheduler.Second, r.gap)}}
 	if r.card != nil {
 		r.config.Telemetry = []nvml.Telemetry{r.card}
 	}
@@ -102,6 +108,7 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 		t.Fatal(err)
 	}
 	w.Drain()
+	r.world = w
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if meanwhile != nil {
@@ -240,6 +247,87 @@ func TestWorldRestartsALostDevice(t *testing.T) {
 		}
 		if r.report.Devices[0].Restarts != 1 || !slices.Equal(r.marks(), []string{"device lost", "device back"}) {
 			t.Errorf("report %+v, marks %v", r.report.Devices[0], r.marks())
+		}
+	})
+}
+
+// belated is a sleeper that tells late of what was lost, as one does whose
+// process takes its time to die.
+type belated struct {
+	*nvml.Sleeper
+	outcomes chan scheduler.Outcome
+	quit     chan struct{}
+}
+
+func newBelated(s *nvml.Sleeper, by time.Duration) *belated {
+	b := &belated{Sleeper: s, outcomes: make(chan scheduler.Outcome), quit: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case o := <-s.Outcomes():
+				if o.Failure != nil && o.Failure.Code == scheduler.FailureLost {
+					time.AfterFunc(by, func() { b.outcomes <- o })
+					continue
+				}
+				b.outcomes <- o
+			case <-b.quit:
+				return
+			}
+		}
+	}()
+	return b
+}
+
+func (b *belated) Outcomes() <-chan scheduler.Outcome { return b.outcomes }
+
+func (b *belated) Close(ctx context.Context) error {
+	defer close(b.quit)
+	return b.Sleeper.Close(ctx)
+}
+
+// TestWorldRestartsOnceForALoss: a loss that is told twice, also one that is
+// told again after the restart, is one.
+func TestWorldRestartsOnceForALoss(t *testing.T) {
+	for _, belated := range []time.Duration{0, 300 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0)), belated: belated}
+			r.run(t, 3, func() {
+				time.Sleep(2500 * time.Millisecond) // in the first batch
+				r.sleeper.Lose(time.Now().Add(200 * time.Millisecond))
+				r.world.Lose(0)
+				time.Sleep(100 * time.Millisecond)
+				r.world.Lose(0)
+			})
+			if r.err != nil || r.invalid() != "" {
+				t.Fatalf("%v, invalid: %s", r.err, r.invalid())
+			}
+			if down, up := r.events.of(scheduler.DeviceDown), r.events.of(scheduler.DeviceUp); len(down) != 1 || len(up) != 1 || down[0].At >= up[0].At {
+				t.Errorf("told %v late: down %+v, up %+v", belated, down, up)
+			}
+			if done := r.events.of(scheduler.BatchFinished); len(done) != 3 || r.report.Devices[0].Restarts != 1 {
+				t.Errorf("told %v late: %d batches, %d restarts", belated, len(done), r.report.Devices[0].Restarts)
+			}
+		})
+	}
+}
+
+// TestWorldLosesForGoodWhileItRestarts: the run ends, and does not hear of the
+// loss twice.
+func TestWorldLosesForGoodWhileItRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		r.run(t, 3, func() {
+			time.Sleep(2500 * time.Millisecond)
+			r.sleeper.Lose(time.Now().Add(time.Minute))
+			r.world.Lose(0)
+			time.Sleep(time.Second)
+			r.card.Fault(nvml.Fault{Xid: 79, Text: "GPU has fallen off the bus"})
+		})
+		if !errors.Is(r.err, nvml.ErrDeviceLost) || !strings.Contains(r.invalid(), "Xid 79") {
+			t.Errorf("%v, invalid: %q", r.err, r.invalid())
+		}
+		if r.ended.Sub(r.world.Opened()) != 3500*time.Millisecond || len(r.events.of(scheduler.DeviceDown)) != 1 || len(r.events.of(scheduler.DeviceUp)) != 0 {
+			t.Errorf("it ended after %v: %+v", r.ended.Sub(r.world.Opened()), r.events.of(scheduler.DeviceDown, scheduler.DeviceUp))
 		}
 	})
 }

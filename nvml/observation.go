@@ -1,7 +1,9 @@
 package nvml
 
 import (
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -52,9 +54,12 @@ type Report struct {
 	Invalid []string `json:"invalid,omitempty"` // why its figures are not to be trusted
 	// HostLate says that one of the reasons is that the host was late, which
 	// another try may not be.
-	HostLate bool           `json:"host_late,omitempty"`
-	Late     LateQuantiles  `json:"late"`
-	Devices  []DeviceReport `json:"devices"`
+	HostLate bool `json:"host_late,omitempty"`
+	// Dropped counts the observations that Observe was not told of, because it
+	// was too slow; the run is invalid if there are some.
+	Dropped int            `json:"dropped_observations,omitempty"`
+	Late    LateQuantiles  `json:"late"`
+	Devices []DeviceReport `json:"devices"`
 }
 
 // Joules returns the energy of all devices; false if some have no counter.
@@ -94,6 +99,59 @@ type DeviceReport struct {
 	Restarts    int           `json:"restarts"`
 	RestartTime time.Duration `json:"restart_ns"` // all together
 	Models      []ModelMemory `json:"models,omitempty"`
+}
+
+// observer tells of observations on a goroutine of its own: whoever sees
+// something must not wait for a disk.
+type observer struct {
+	tell func(Observation)
+	done chan struct{} // closed when all are told
+
+	mu      sync.Mutex // of what follows, and of closing the queue
+	queue   chan Observation
+	dropped int
+	closed  bool
+}
+
+func newObserver(tell func(Observation), room int) *observer {
+	o := &observer{tell: tell, done: make(chan struct{}), queue: make(chan Observation, room)}
+	go func() {
+		defer close(o.done)
+		for x := range o.queue {
+			o.tell(x)
+		}
+	}()
+	return o
+}
+
+// add queues an observation, or counts it if there is no room. After close it
+// does nothing: the run is over.
+func (o *observer) add(x Observation) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	select {
+	case o.queue <- x:
+	default:
+		o.dropped++
+	}
+}
+
+// close waits until all that is queued has been told and returns how many
+// observations were dropped; they are the last that is told.
+func (o *observer) close(at scheduler.Time) (dropped int) {
+	o.mu.Lock()
+	o.closed = true
+	dropped = o.dropped
+	o.mu.Unlock()
+	if dropped > 0 {
+		o.queue <- Observation{At: at, Device: scheduler.NoDevice, Mark: &Mark{Code: "dropped", Text: fmt.Sprintf("%d observations before", dropped)}}
+	}
+	close(o.queue)
+	<-o.done
+	return dropped
 }
 
 // latenesses collects how late facts were and how long batches took; it

@@ -34,8 +34,13 @@ type Config struct {
 	StrictVRAM bool
 	// Limits beyond which a run is invalid; zero values are the defaults.
 	Limits Limits
-	// Observe, if not nil, is told what is seen beside the facts, one at a time.
+	// Observe, if not nil, is told what is seen beside the facts, in order and
+	// one at a time, on a goroutine of its own: it may be slow. Backlog
+	// observations can wait for it (0: DefaultBacklog). What finds no room is
+	// dropped, for the run must not wait, and makes it invalid. Close returns
+	// when all the others have been told.
 	Observe func(Observation)
+	Backlog int
 }
 
 // Limits say how much trouble a valid run has.
@@ -61,6 +66,7 @@ const (
 	DefaultLate      = time.Millisecond
 	DefaultLateShare = 0.01
 	DefaultResidue   = 64 * scheduler.MiB
+	DefaultBacklog   = 1 << 14 // some ten minutes of one card's samples
 )
 
 func (c *Config) fill() {
@@ -70,6 +76,10 @@ func (c *Config) fill() {
 	def(&c.Limits.Late, DefaultLate)
 	def(&c.Limits.LateShare, DefaultLateShare)
 	def(&c.Limits.Residue, DefaultResidue)
+	def(&c.Backlog, DefaultBacklog)
+	if c.Observe == nil {
+		c.Observe = func(Observation) {}
+	}
 	if c.Telemetry == nil {
 		c.Telemetry = make([]Telemetry, len(c.Inbox.Executors))
 	}
@@ -89,6 +99,7 @@ type World struct {
 	*scheduler.Inbox
 	cfg     Config
 	devices []*watched
+	seen    *observer
 	// watching ends when nothing is sampled or restarted any more.
 	watching context.Context
 	stop     context.CancelFunc
@@ -114,39 +125,45 @@ var ErrDeviceLost = errors.New("the device is lost")
 // baseline cannot be read. Whoever opened a World has to Close it.
 func Open(ctx context.Context, cfg Config) (*World, error) {
 	cfg.fill()
-	w := &World{cfg: cfg, began: map[int64]scheduler.Time{}}
+	w := &World{cfg: cfg, began: map[int64]scheduler.Time{}, seen: newObserver(cfg.Observe, cfg.Backlog)}
 	w.watching, w.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := w.open(ctx); err != nil {
+		w.stop()
+		w.seen.close(0)
+		return nil, err
+	}
+	for _, d := range w.devices {
+		d.watch(w.watching)
+	}
+	return w, nil
+}
+
+// open opens the executors.
+func (w *World) open(ctx context.Context) error {
+	cfg := &w.cfg
 	inner := cfg.Inbox
 	inner.Executors = nil
 	for d, e := range cfg.Inbox.Executors {
 		device := &watched{Executor: e, world: w, id: scheduler.DeviceID(d), telemetry: Bounded(cfg.Telemetry[d], DefaultPatience),
 			outcomes: make(chan scheduler.Outcome), gone: make(chan struct{})}
 		if err := device.begin(); err != nil {
-			w.stop()
-			return nil, fmt.Errorf("device %d: %w", d, err)
+			return fmt.Errorf("device %d: %w", d, err)
 		}
 		w.devices = append(w.devices, device)
 		inner.Executors = append(inner.Executors, device)
 	}
 	inner.Late, inner.Ended = w.tellLate, w.tellEnded
-	inbox, err := scheduler.OpenInbox(ctx, inner)
-	if err != nil {
+	var err error
+	if w.Inbox, err = scheduler.OpenInbox(ctx, inner); err != nil || !cfg.Kept {
+		return err
+	}
+	if err := w.readBaselines(); err != nil {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), scheduler.DefaultStopTimeout)
+		defer cancel()
 		w.stop()
-		return nil, err
+		return errors.Join(err, w.Inbox.Close(closing))
 	}
-	w.Inbox = inbox
-	if cfg.Kept {
-		if err := w.readBaselines(); err != nil {
-			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), scheduler.DefaultStopTimeout)
-			defer cancel()
-			w.stop()
-			return nil, errors.Join(err, inbox.Close(closing))
-		}
-	}
-	for _, d := range w.devices {
-		d.watch(w.watching)
-	}
-	return w, nil
+	return nil
 }
 
 func (w *World) readBaselines() error {
@@ -204,14 +221,7 @@ func (w *World) invalidate(format string, args ...any) {
 }
 
 // observe passes on what was seen.
-func (w *World) observe(o Observation) {
-	if w.cfg.Observe == nil {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cfg.Observe(o)
-}
+func (w *World) observe(o Observation) { w.seen.add(o) }
 
 func (w *World) tellLate(fact scheduler.Event, due scheduler.Time) {
 	w.late.add(fact.At - due)
@@ -248,6 +258,9 @@ func (w *World) Close(ctx context.Context) (Report, error) {
 		}
 		w.report.Late = w.late.quantiles()
 		w.judgeLateness()
+		if w.report.Dropped = w.seen.close(w.Now()); w.report.Dropped > 0 {
+			w.invalidate("%d observations were dropped: what takes them down was too slow; is the disk?", w.report.Dropped)
+		}
 		w.report.Invalid = w.invalid
 	})
 	return w.report, w.failed

@@ -59,6 +59,7 @@ type stageRun struct {
 	sleeper  *nvml.Sleeper
 	world    *nvml.World
 	belated  time.Duration // how late the executor tells of losses
+	slow     time.Duration // how long an observation takes to be taken down
 	config   nvml.Config   // Inbox is filled in
 	sleep    nvml.SleeperConfig
 	seen     []nvml.Observation
@@ -102,7 +103,10 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 	if r.card != nil {
 		r.config.Telemetry = []nvml.Telemetry{r.card}
 	}
-	r.config.Observe = func(o nvml.Observation) { r.seen = append(r.seen, o) }
+	r.config.Observe = func(o nvml.Observation) {
+		time.Sleep(r.slow)
+		r.seen = append(r.seen, o)
+	}
 	w, err := nvml.Open(context.Background(), r.config)
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +253,35 @@ func TestWorldRestartsALostDevice(t *testing.T) {
 			t.Errorf("report %+v, marks %v", r.report.Devices[0], r.marks())
 		}
 	})
+}
+
+// TestWorldDoesNotWaitForItsObserver: one that is slow delays nothing and is told
+// all; one that is too slow makes the run invalid, which says what was dropped.
+func TestWorldDoesNotWaitForItsObserver(t *testing.T) {
+	carriedOut := func(slow time.Duration, backlog int) (r *stageRun) {
+		synctest.Test(t, func(t *testing.T) {
+			r = &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0)), gap: 1010 * scheduler.Millisecond, slow: slow, config: nvml.Config{Backlog: backlog}} // no two things are due at once
+			r.run(t, 6, nil)
+		})
+		return r
+	}
+	quick := carriedOut(0, 0)
+	for backlog, invalid := range map[int]string{0: "", 5: "observations were dropped"} {
+		slow := carriedOut(time.Second, backlog)
+		if slow.err != nil || slow.closeErr != nil || !slices.Equal(slow.events.all, quick.events.all) {
+			t.Errorf("backlog %d: %v, %v; the observer delays the run", backlog, slow.err, slow.closeErr)
+		}
+		told, dropped := len(slow.seen), slow.report.Dropped
+		if dropped > 0 {
+			told-- // the last says so
+			if last := slow.seen[told].Mark; last == nil || last.Code != "dropped" {
+				t.Errorf("backlog %d: the last observation is %+v", backlog, slow.seen[told])
+			}
+		}
+		if told+dropped != len(quick.seen) || (dropped == 0) != (invalid == "") || (invalid == "") != (slow.invalid() == "") || !strings.Contains(slow.invalid(), invalid) {
+			t.Errorf("backlog %d: %d told and %d dropped of %d; invalid: %q", backlog, told, dropped, len(quick.seen), slow.invalid())
+		}
+	}
 }
 
 // belated is a sleeper that tells late of what was lost, as one does whose

@@ -264,7 +264,7 @@ func (b *bench) openWorker() (scheduler.Executor, error) {
 // know.
 func (b *bench) notice(n worker.Notice) {
 	switch n.Kind {
-	case worker.Spawned, worker.Respawned:
+	case worker.Started, worker.Spawned, worker.Respawned:
 		b.cards.ours.add(n.PID)
 	default:
 		b.tell(fmt.Sprintf("worker: %s: %s", n.Kind, n.Text))

@@ -32,7 +32,7 @@ func Check(ctx context.Context, cfg Config) (Report, error) {
 		defer os.RemoveAll(dir)
 	}
 	began := time.Now()
-	s, err := greet(ctx, &cfg, dir, nil)
+	s, err := greet(ctx, &cfg, dir, nil, nil)
 	if err != nil {
 		return Report{}, err
 	}

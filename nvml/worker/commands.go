@@ -264,7 +264,7 @@ func (e *Executor) isolate(c *call) error {
 		return &ReplyError{Code: CodeBadArg, Message: "model " + e.name(c.Model) + " is loaded already"}
 	}
 	began := time.Now()
-	s, err := greet(e.ctx, &e.cfg, e.dir, e.lose)
+	s, err := greet(e.ctx, &e.cfg, e.dir, e.started, e.lose)
 	if err != nil {
 		return err
 	}

@@ -238,7 +238,8 @@ type NoticeKind string
 
 // The notices.
 const (
-	Spawned      NoticeKind = "spawned"       // a worker said hello after Took
+	Started      NoticeKind = "started"       // a worker's process is there; what it will take of the device is ours
+	Spawned      NoticeKind = "spawned"       // a worker said hello after Took; PID is what it says, which a wrapper may have started
 	Respawned    NoticeKind = "respawned"     // Restart is over after Took; Seen are the bytes then free
 	WentLost     NoticeKind = "lost"          // a worker was ended; Text says why
 	WorkerTime   NoticeKind = "worker-time"   // it told a duration that cannot be: Reported ns, Seen by our clock

@@ -44,6 +44,7 @@ type Executor struct {
 	closed   bool
 	lost     *LostError // why commands fail, nil if they do not
 	sessions map[scheduler.ModelID]*session
+	children []*child // that have been started and may still be there
 	lanes    map[scheduler.ModelID]*lane
 	calls    map[uint64]*call
 	hello    *Hello
@@ -90,16 +91,26 @@ func (e *Executor) Hello() *Hello {
 	return e.hello
 }
 
-// Pids returns the processes of the workers that are running, for telling
-// their memory from that of others. What they started is not among them.
+// Pids returns the processes of the workers, from their start on and until they
+// are gone, for telling their memory from that of others. What they started is
+// not among them.
 func (e *Executor) Pids() (pids []int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, s := range e.sessions {
-		pids = append(pids, s.child.pid())
+	e.children = slices.DeleteFunc(e.children, func(c *child) bool { return c.gone(0) })
+	for _, c := range e.children {
+		pids = append(pids, c.pid())
 	}
 	slices.Sort(pids)
 	return pids
+}
+
+// started takes note of a worker's process before it can have any memory.
+func (e *Executor) started(c *child) {
+	e.mu.Lock()
+	e.children = append(slices.DeleteFunc(e.children, func(c *child) bool { return c.gone(0) }), c)
+	e.mu.Unlock()
+	e.cfg.notice(Notice{Kind: Started, PID: c.pid()})
 }
 
 // Outcomes returns the channel of outcomes.
@@ -132,7 +143,7 @@ func (e *Executor) raise(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(errors.New("the executor is closed")) })()
-	s, err := greet(ctx, &e.cfg, e.dir, e.lose)
+	s, err := greet(ctx, &e.cfg, e.dir, e.started, e.lose)
 	if err != nil {
 		return err
 	}

@@ -43,9 +43,8 @@ const victimArgument = "victim"
 // victim opens an executor, tells the worker's PID and waits to be killed.
 func victim(options []string) int {
 	self, _ := os.Executable()
-	pids := make(chan int, 1)
 	e, err := worker.New(worker.Config{Command: append([]string{self, fakeworker.Argument}, options...), Environ: os.Environ(),
-		Dir: os.TempDir(), Notice: func(n worker.Notice) { pids <- n.PID }})
+		Dir: os.TempDir()})
 	if err == nil {
 		_, err = e.Open(context.Background(), plan())
 	}
@@ -53,7 +52,7 @@ func victim(options []string) int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Println(<-pids)
+	fmt.Println(e.Pids()[0])
 	time.Sleep(time.Minute) // bounded, should nobody kill it
 	return 1
 }

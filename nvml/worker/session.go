@@ -81,13 +81,17 @@ type request struct {
 	done  chan struct{}
 }
 
-// greet spawns a worker and waits for its hello. onLost is called once if the
-// worker is lost before it is closed, and must not wait for the session.
-func greet(ctx context.Context, cfg *Config, dir string, onLost func(*LostError)) (*session, error) {
+// greet spawns a worker and waits for its hello. onStart, if not nil, is called
+// as soon as the process is there. onLost is called once if the worker is lost
+// before it is closed, and must not wait for the session.
+func greet(ctx context.Context, cfg *Config, dir string, onStart func(*child), onLost func(*LostError)) (*session, error) {
 	began := time.Now()
 	c, err := spawn(cfg, dir)
 	if err != nil {
 		return nil, err
+	}
+	if onStart != nil {
+		onStart(c)
 	}
 	s := &session{cfg: cfg, child: c, began: began, first: make(chan struct{}), over: make(chan struct{}),
 		outbox: make(chan []byte, 64), open: map[int64]*request{}, onLost: onLost}
@@ -106,7 +110,7 @@ func greet(ctx context.Context, cfg *Config, dir string, onLost func(*LostError)
 		<-s.over
 		return nil, s.failure()
 	}
-	cfg.notice(Notice{Kind: Spawned, PID: c.pid(), Took: time.Since(began), Text: s.hello.Worker + " " + s.hello.Version})
+	cfg.notice(Notice{Kind: Spawned, PID: int(s.hello.PID), Took: time.Since(began), Text: s.hello.Worker + " " + s.hello.Version})
 	return s, nil
 }
 

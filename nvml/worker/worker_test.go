@@ -383,6 +383,37 @@ func TestPinned(t *testing.T) {
 	}
 }
 
+// TestProcessesAreOursFromTheStart: before a worker says hello, when it may have
+// taken memory already.
+func TestProcessesAreOursFromTheStart(t *testing.T) {
+	cfg := fake(t, "hello=1s")
+	cfg.Mode = worker.Isolated
+	b := open(t, cfg, plan())
+	before := len(b.told(worker.Started))
+	b.start(load(0))
+	began := time.Now()
+	for len(b.told(worker.Started)) == before {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("no process is told of")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	pid := b.told(worker.Started)[before].PID
+	if pids := b.Pids(); !slices.Equal(pids, []int{pid}) || len(b.told(worker.Spawned)) != before {
+		t.Errorf("process %d was told of after its hello, or is none of %v", pid, pids)
+	}
+	if o := b.next(); o.Failure != nil {
+		t.Error(o.Failure)
+	}
+	if spawned := b.told(worker.Spawned); len(spawned) != before+1 || spawned[before].PID != pid {
+		t.Errorf("process %d said hello as %+v", pid, spawned)
+	}
+	b.does(evict(0))
+	if pids := b.Pids(); len(pids) > 0 {
+		t.Errorf("processes %v for no model", pids)
+	}
+}
+
 // TestIsolated: a load starts a process, an eviction ends it.
 func TestIsolated(t *testing.T) {
 	cfg := fake(t)

@@ -182,7 +182,7 @@ func (p *measured) openLog(path string, h eventlog.Header, o eventlog.Options) (
 // end closes the world and notes what it says of the run.
 func (p *measured) end(out *outcome) error {
 	if p.sleeping != nil {
-		p.sleeping.stop()
+		p.sleeping.alarms.stop()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scheduler.DefaultStopTimeout)
 	defer cancel()

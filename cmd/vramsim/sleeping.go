@@ -17,7 +17,7 @@ type sleeping struct {
 	sleepers []*nvml.Sleeper
 	fails    bool  // the command that was asked about last
 	failed   error // of the timing
-	alarms   []*time.Timer
+	alarms   alarms
 }
 
 func newSleeping(setup *experiment.Setup) *sleeping {
@@ -54,17 +54,40 @@ func (e *sleeping) fail(scheduler.Command) *scheduler.CommandError {
 // outside lets happen to a run what the experiment wants besides.
 func (e *sleeping) outside(w *nvml.World) {
 	facts := e.timing.Outside()
-	for i, ev := range facts {
-		e.alarms = append(e.alarms, time.AfterFunc(time.Until(w.Opened().Add(time.Duration(ev.At))), func() {
-			e.happen(w, ev, facts[i+1:])
-		}))
-	}
+	e.alarms.set(w.Opened(), facts, func(i int) { e.happen(w, facts[i], facts[i+1:]) })
 }
 
-// stop ends what has not happened yet.
-func (e *sleeping) stop() {
-	for _, a := range e.alarms {
-		a.Stop()
+// alarms let things happen at their times, one after the other.
+type alarms struct {
+	quit chan struct{}
+	done chan struct{}
+}
+
+// set calls happen with the index of each fact when it is due, counted from
+// opened.
+func (a *alarms) set(opened time.Time, facts []scheduler.Event, happen func(int)) {
+	a.quit, a.done = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(a.done)
+		for i := range facts {
+			timer := time.NewTimer(time.Until(opened.Add(time.Duration(facts[i].At))))
+			select {
+			case <-timer.C:
+				happen(i)
+			case <-a.quit:
+				timer.Stop()
+				return
+			}
+		}
+	}()
+}
+
+// stop ends what has not happened yet, and waits for what is happening: after it
+// nothing does.
+func (a *alarms) stop() {
+	if a.quit != nil {
+		close(a.quit)
+		<-a.done
 	}
 }
 

@@ -341,3 +341,50 @@ func TestGPURunInterrupted(t *testing.T) {
 		t.Errorf("resumed: exit %d: %s", code, stderr)
 	}
 }
+
+// TestGPURunTerminated: SIGTERM cleans up as Ctrl-C does, also when it comes
+// twice as timeout(1) sends it, and a worker takes its time to end.
+func TestGPURunTerminated(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	temporary, out := t.TempDir(), t.TempDir()
+	c := child(t, []string{"TMPDIR=" + temporary}, "gpu", "run", miniature, "-q", "-o", out, "--executor", "worker",
+		"--worker", "'"+self+"' "+fakeworker.Argument+" load=1s deaf=true")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(out, "gpu-miniature", "*", "cells", "*", "*", "0", "events.log")
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if logs, _ := filepath.Glob(log); len(logs) > 0 {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("no run is begun: %s", &stderr)
+		}
+	}
+	time.Sleep(500 * time.Millisecond) // into the first load
+	left := func() []os.DirEntry {
+		entries, err := os.ReadDir(temporary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries
+	}
+	if len(left()) != 1 {
+		t.Fatalf("the worker's folder is not there: %v", left())
+	}
+	for range 2 {
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Skip("this system has no such signal")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.Wait()
+	if code := c.ProcessState.ExitCode(); code != exitInterrupted || len(left()) > 0 {
+		t.Errorf("exit %d, left %v: %s", code, left(), &stderr)
+	}
+}

@@ -34,6 +34,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() { os.Exit(command()) }
@@ -44,9 +45,13 @@ func command() int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // a second signal ends the process at once
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
+
+// oneSignal is how soon after the first a signal is still that one: timeout(1)
+// sends it to the process and then to its group.
+const oneSignal = 500 * time.Millisecond
 
 // run is the command without its process: what tests call.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {

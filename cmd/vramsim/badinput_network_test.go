@@ -2,6 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -119,6 +124,8 @@ func TestServerFlags(t *testing.T) {
 		"wants KIND=":       {"--executor", "http", "--server", "localhost"},
 		"wants MODEL=NAME":  {"--executor", "http", "--server", "ollama=http://localhost", "--server-name", "a"},
 		"--server-token":    {"--executor", "http", "--server", "ollama=http://localhost", "--server-token", "nowhere"},
+		"--server-ca":       {"--executor", "http", "--server", "ollama=https://localhost", "--server-ca", "nowhere"},
+		"no certificate":    {"--executor", "http", "--server", "ollama=https://localhost", "--server-ca", miniature},
 		"it is for http":    {"--executor", "sleep", "--server", "ollama=http://localhost"},
 		"one ollama server": {"--executor", "http", "--server", "ollama=http://localhost", "--server", "ollama=http://localhost:1"},
 		"does not answer":   {"--executor", "http", "--server", "ollama=http://127.0.0.1:1", "-q", "-o", t.TempDir()},
@@ -149,6 +156,43 @@ func TestDoctorServer(t *testing.T) {
 		code, stdout, stderr = vramsim(t, append(args, server)...)
 		if code != exitHardware || !strings.Contains(stdout, want) || strings.Contains(stdout+stderr, "hush") {
 			t.Errorf("%s: exit %d:\n%s%s", server, code, stdout, stderr)
+		}
+	}
+}
+
+// TestServerTLS: a server with a certificate that the system does not trust is
+// refused, unless its authority is given; a certificate for another host is
+// refused even then.
+func TestServerTLS(t *testing.T) {
+	serve := func(address string) *httptest.Server {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Skipf("this system has one loopback address: %v", err)
+		}
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"version": "0.9", "models": []}`)
+		}))
+		s.Listener.Close()
+		s.Listener, s.Config.ErrorLog = listener, log.New(io.Discard, "", 0)
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		return s
+	}
+	s, elsewhere := serve("127.0.0.1:0"), serve("127.0.0.2:0") // with a certificate for 127.0.0.1
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--server", "ollama=" + s.URL, "--server-ca", ca}, exitOK, "ollama 0.9, 0 models"},
+		{[]string{"--server", "ollama=" + s.URL}, exitHardware, "certificate"},
+		{[]string{"--server", "ollama=" + elsewhere.URL, "--server-ca", ca}, exitHardware, "127.0.0.2"},
+	} {
+		code, stdout, stderr := vramsim(t, append([]string{"gpu", "doctor", "--folder", t.TempDir()}, c.args...)...)
+		if code != c.code || !strings.Contains(stdout, c.want) {
+			t.Errorf("%v: exit %d:\n%s%s", c.args, code, stdout, stderr)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 func executorsOf() map[string][]string {
 	real := []string{"cuda", "worker", "http"}
 	return map[string][]string{"gpu": {"cuda", "worker", "http"}, "shared": real, "strict-vram": {"cuda", "worker"}, "sampling": real, "weights": {"cuda", "worker"}, "host-tier": {"cuda", "worker"}, "work": {"cuda"}, "ballast": {"cuda"}, "worker": {"worker"}, "worker-mode": {"worker"},
-		"server": {"http"}, "server-name": {"http"}, "server-token": {"http"}, "allow-remote": {"http"}}
+		"server": {"http"}, "server-name": {"http"}, "server-token": {"http"}, "server-ca": {"http"}, "allow-remote": {"http"}}
 }
 
 func only(flag string) string { return " (" + strings.Join(executorsOf()[flag], ", ") + ")" }

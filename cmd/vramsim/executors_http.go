@@ -16,7 +16,7 @@ import (
 // httpFlags say which inference servers carry out commands.
 type httpFlags struct {
 	servers, names []string
-	token          string // file
+	token, ca      string // files
 	remote         bool
 
 	config httpx.Config
@@ -26,6 +26,7 @@ func (f *httpFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.servers, "server", nil, "`KIND=URL` of a running triton, ollama or llama-swap, or vllm:MODEL=URL for each model"+only("server"))
 	flags.StringArrayVar(&f.names, "server-name", nil, "`MODEL=NAME`: what a model of the experiment is called on the server (repeatable)"+only("server-name"))
 	flags.StringVar(&f.token, "server-token", "", "`file` with a bearer token for the server"+only("server-token"))
+	flags.StringVar(&f.ca, "server-ca", "", "`file` with certificates, in PEM, of authorities to trust beside the system's, for https"+only("server-ca"))
 	flags.BoolVar(&f.remote, "allow-remote", false, "the server may be on another machine"+only("allow-remote"))
 }
 
@@ -58,6 +59,15 @@ func (f *httpFlags) read() error {
 			return usagef("--server-token: %w", err)
 		}
 	}
+	if f.ca != "" {
+		data, err := os.ReadFile(f.ca)
+		if err != nil {
+			return usagef("--server-ca: %w", err)
+		}
+		if c.TLS, err = httpx.ParseCA(data); err != nil {
+			return usagef("--server-ca %s: %w", f.ca, err)
+		}
+	}
 	_, err := httpx.New(c)
 	if _, remote := errors.AsType[*httpx.RemoteError](err); remote {
 		return withHint(usagef("--server: %w", err), "--allow-remote, if it is yours to load models on")
@@ -75,7 +85,7 @@ func (f *httpFlags) unranked() string {
 	return fmt.Sprintf("observe-only: %s moves models unasked", kind)
 }
 
-// settings are what the manifest says: all but the token.
+// settings are what the manifest says: which servers, not how they are reached.
 func (f *httpFlags) settings(s map[string]string) {
 	s["server"] = strings.Join(f.servers, " ")
 	if len(f.names) > 0 {

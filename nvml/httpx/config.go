@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -107,7 +108,7 @@ type Config struct {
 	AllowRemote bool
 	// Token, if not empty, is sent as a bearer token. It appears in no error.
 	Token Secret
-	// TLS, if not nil, is for https.
+	// TLS, if not nil, is for https. Without it the system's roots are trusted.
 	TLS *tls.Config
 	// Transport, if not nil, carries the requests instead of one made of TLS
 	// and AllowRemote. The one that is made uses no proxy and repeats nothing,
@@ -239,6 +240,19 @@ func ParseToken(data []byte) (Secret, error) {
 		return "", &ServerError{What: "a token is one line of visible ASCII characters, at most 8 KiB"}
 	}
 	return Secret(text), nil
+}
+
+// ParseCA returns the configuration that trusts the certificate authorities of a
+// file, in PEM, beside those of the system. All else is checked as ever.
+func ParseCA(data []byte) (*tls.Config, error) {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, &ServerError{What: "the system's certificates cannot be read: " + err.Error()}
+	}
+	if !roots.AppendCertsFromPEM(data) {
+		return nil, &ServerError{What: "there is no certificate in PEM in it"}
+	}
+	return &tls.Config{RootCAs: roots}, nil
 }
 
 func join[T ~string](all []T) string {

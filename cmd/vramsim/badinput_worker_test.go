@@ -355,3 +355,17 @@ func TestGPURunSurvivesItsWorker(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// TestGPUWorkersAreOurs: what a process of a worker has of a card counts as the
+// run's own before the worker says hello, and so does what its wrapper started.
+func TestGPUWorkersAreOurs(t *testing.T) {
+	b := &bench{cards: &cards{}, tell: func(text string) { t.Errorf("told people %q", text) }}
+	b.notice(worker.Notice{Kind: worker.Started, PID: 41})
+	if pids := b.cards.ours.list(); !slices.Equal(pids, []int{41}) {
+		t.Errorf("ours are %v before the hello", pids)
+	}
+	b.notice(worker.Notice{Kind: worker.Spawned, PID: 42})
+	if pids := slices.Sorted(slices.Values(b.cards.ours.list())); !slices.Equal(pids, []int{41, 42}) {
+		t.Errorf("ours are %v", pids)
+	}
+}

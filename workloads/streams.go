@@ -39,7 +39,7 @@ func (s *streams) job(at scheduler.Time, who, ordinal uint64, out *batch) error 
 		p = &s.windows[min(int64(at/s.cfg.Popularity.Window), int64(n-1))]
 	}
 	sticky := s.cfg.Popularity.Sticky
-	if sticky == 0 || !s.started || random.Uniform(random.Prefix(key.Key(ordinal)).Key(uint64(forBranch))) >= sticky {
+	if sticky == 0 || !s.started || random.Uniform(key.Prefix(ordinal).Key(uint64(forBranch))) >= sticky {
 		s.last, s.started = p.pick(random.Uniform(key.Key(ordinal))), true
 	}
 	out.arrive(at, s.cfg.Models[s.last], 0, 0)

@@ -18,6 +18,21 @@ type Dist interface {
 	Mean() float64
 }
 
+// Draw sets out to what d draws with the keys p.Key(from), p.Key(from+1) and so
+// on. It is faster than a call of Quantile for each.
+func Draw(out []float64, d Dist, p Prefix, from uint64) {
+	if e, ok := d.(exponential); ok {
+		for i := range out {
+			out[i] = e.Quantile(Uniform(p.Key(from + uint64(i))))
+		}
+		return
+	}
+	Uniforms(out, p, from)
+	for i, u := range out {
+		out[i] = d.Quantile(u)
+	}
+}
+
 // ParameterError says which parameter of a distribution is out of range.
 type ParameterError struct {
 	Dist, Parameter string

@@ -12,25 +12,26 @@ const (
 // within one unit in the last place. The special cases are those of math.Log.
 // Method: fdlibm's e_log.c.
 func Log(x float64) float64 {
-	switch {
-	case x != x || x > math.MaxFloat64:
-		return x
-	case x < 0:
-		return math.NaN()
-	case x == 0:
-		return math.Inf(-1)
-	}
-	scale := 0
-	if x < 0x1p-1022 {
-		x *= 0x1p54
-		scale = -54
+	const least, infinite = 1 << 52, 0x7ff << 52 // bits of the least normal number and of +Inf
+	shift := int64(0)
+	bits := math.Float64bits(x)
+	if bits-least >= infinite-least { // not normal and positive
+		switch {
+		case x != x || x > math.MaxFloat64:
+			return x
+		case x < 0:
+			return math.NaN()
+		case x == 0:
+			return math.Inf(-1)
+		}
+		bits = math.Float64bits(x * 0x1p54)
+		shift = 54
 	}
 	// x = 2^k · (1+f) with √2/2 < 1+f <= √2.
-	bits := math.Float64bits(x)
 	const sqrtHalf = 0x3fe6a09e667f3bcd
 	exponent := int64(bits-sqrtHalf) >> 52
 	f := math.Float64frombits(bits-uint64(exponent)<<52) - 1
-	k := float64(exponent + int64(scale))
+	k := float64(exponent - shift)
 
 	const (
 		l1 = 6.666666666666735130e-01

@@ -32,7 +32,7 @@ func mix(z uint64) uint64 {
 func Key(seed uint64, parts ...uint64) uint64 {
 	h := mix(seed + golden)
 	for _, p := range parts {
-		h = mix(bits.RotateLeft64(h, 23)*golden ^ mix(p+golden))
+		h = extend(h).Key(p)
 	}
 	return h
 }
@@ -41,12 +41,17 @@ func Key(seed uint64, parts ...uint64) uint64 {
 type Prefix uint64
 
 // NewPrefix begins keys with a seed and, it may be, some parts.
-func NewPrefix(seed uint64, parts ...uint64) Prefix { return Prefix(Key(seed, parts...)) }
+func NewPrefix(seed uint64, parts ...uint64) Prefix { return extend(Key(seed, parts...)) }
+
+// extend returns what the keys begin with that have more parts than key.
+func extend(key uint64) Prefix { return Prefix(bits.RotateLeft64(key, 23) * golden) }
 
 // Key returns the key with one more part: NewPrefix(s, a).Key(b) = Key(s, a, b).
-func (p Prefix) Key(part uint64) uint64 {
-	return mix(bits.RotateLeft64(uint64(p), 23)*golden ^ mix(part+golden))
-}
+func (p Prefix) Key(part uint64) uint64 { return mix(uint64(p) ^ mix(part+golden)) }
+
+// Prefix returns what keys with two more parts begin with, of which this is the
+// first: NewPrefix(s, a).Prefix(b) = NewPrefix(s, a, b).
+func (p Prefix) Prefix(part uint64) Prefix { return extend(p.Key(part)) }
 
 // Hash turns a name into a part of a Key: FNV-1a, then mixed.
 func Hash(name string) uint64 {
@@ -60,11 +65,19 @@ func Hash(name string) uint64 {
 // Uniform returns the one uniform number in (0, 1) that belongs to a key.
 func Uniform(key uint64) float64 { return unit(mix(key + golden)) }
 
+// Uniforms sets out to the uniform numbers that belong to the keys p.Key(from),
+// p.Key(from+1) and so on.
+func Uniforms(out []float64, p Prefix, from uint64) {
+	for i := range out {
+		out[i] = Uniform(p.Key(from + uint64(i)))
+	}
+}
+
 // unit maps 52 bits to the middles of 2⁵² equal cells of (0, 1): never 0 or 1,
 // and both u and 1-u are exact.
 func unit(x uint64) float64 {
 	const half = 1.0 / (1 << 53)
-	return float64(x>>12<<1|1) * half
+	return float64(x>>11|1) * half
 }
 
 // Stream is a sequence of random numbers, SplitMix64. The zero value is the

@@ -26,12 +26,13 @@ func TestLogAndExpFollowMath(t *testing.T) {
 		u := s.Uniform()
 		near(t, "log of a uniform", Log(u), math.Log(u), 4e-16)
 	}
-	for _, x := range []float64{0, -1, math.Inf(1), math.NaN(), 1, math.MaxFloat64, math.Sqrt2, math.Sqrt2 / 2} {
+	for _, x := range []float64{0, math.Copysign(0, -1), -1, -5e-324, math.Inf(1), math.Inf(-1), math.NaN(), 1, math.MaxFloat64, 0x1p-1022, math.Sqrt2, math.Sqrt2 / 2} {
 		if got, want := Log(x), math.Log(x); got != want && !(math.IsNaN(got) && math.IsNaN(want)) && math.Abs(got-want) > 1e-13 {
 			t.Errorf("Log(%v) = %v, want %v", x, got, want)
 		}
 	}
 	near(t, "log of the smallest number", Log(5e-324), -744.4400719213812, 4e-16)
+	near(t, "log of the largest that is not normal", Log(0x1p-1022-5e-324), Log(0x1p-1022), 4e-16)
 	for _, x := range []float64{0, 710, -746, math.Inf(1), math.Inf(-1), math.NaN()} {
 		if got, want := Exp(x), math.Exp(x); got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
 			t.Errorf("Exp(%v) = %v, want %v", x, got, want)
@@ -265,7 +266,29 @@ func TestFixed(t *testing.T) {
 }
 
 func TestPrefix(t *testing.T) {
-	if Key(7, 1, 2, 3) != Prefix(NewPrefix(7, 1).Key(2)).Key(3) || Key(7, 1) != NewPrefix(7).Key(1) {
+	p := NewPrefix(7, 1)
+	if Key(7, 1, 2, 3) != p.Prefix(2).Key(3) || Key(7, 1) != NewPrefix(7).Key(1) || p != NewPrefix(7).Prefix(1) {
 		t.Error("a key is not its prefix and one more part")
+	}
+	if Key(7, 1, 2, 3) != 0xbe00df02f7557a75 {
+		t.Errorf("the key is %#x", Key(7, 1, 2, 3))
+	}
+}
+
+func TestManyDrawsAreThoseOfEachKey(t *testing.T) {
+	p, out := NewPrefix(7, 1), make([]float64, 100)
+	Uniforms(out, p, 5)
+	for i, u := range out {
+		if want := Uniform(p.Key(uint64(5 + i))); u != want {
+			t.Fatalf("uniform %d is %v, want %v", i, u, want)
+		}
+	}
+	for _, d := range all(t) {
+		Draw(out, d, p, 5)
+		for i, v := range out {
+			if want := d.Quantile(Uniform(p.Key(uint64(5 + i)))); v != want {
+				t.Fatalf("%T: draw %d is %v, want %v", d, i, v, want)
+			}
+		}
 	}
 }

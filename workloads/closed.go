@@ -14,9 +14,9 @@ type closed struct {
 	keys    keys
 	think   random.Dist
 	until   scheduler.Time
-	items   int64
 	clients []client
 	due     dueHeap
+	at      [1]scheduler.Time // of the job being made
 	follower
 }
 
@@ -27,7 +27,7 @@ type client struct {
 }
 
 func newClosed(c *Config, m maker, k keys) *closed {
-	s := &closed{named: named{maker: m}, keys: k, think: c.Arrivals.Think, until: c.Duration, items: c.Items,
+	s := &closed{named: newNamed(c, m), keys: k, think: c.Arrivals.Think, until: c.Duration,
 		clients: make([]client, c.Arrivals.Clients)}
 	s.follower = newFollower(s.end)
 	for i := range s.clients {
@@ -39,7 +39,7 @@ func newClosed(c *Config, m maker, k keys) *closed {
 
 // NextAt returns when the next client has thought enough.
 func (c *closed) NextAt() (scheduler.Time, bool) {
-	if len(c.due) == 0 || c.items > 0 && int64(c.out.nextItem) >= c.items {
+	if len(c.due) == 0 || c.out.left() == 0 {
 		return 0, false
 	}
 	return c.due[0].at, true
@@ -68,7 +68,8 @@ func (c *closed) Next() ([]scheduler.Event, error) {
 func (c *closed) submit(at scheduler.Time, who int32) error {
 	cl := &c.clients[who]
 	first := c.out.nextItem
-	if err := c.maker.job(at, cl.entity, cl.ordinal, &c.out); err != nil {
+	c.at[0] = at
+	if err := c.maker.jobs(c.at[:], cl.entity, cl.ordinal, &c.out); err != nil {
 		return err
 	}
 	cl.ordinal++

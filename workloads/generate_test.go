@@ -573,6 +573,27 @@ func TestEndOfTimeIsAnError(t *testing.T) {
 	}
 }
 
+// Jobs that arrive at the same time stand in one instant, however many are
+// drawn at once: the gaps here are a two-hundredth of a nanosecond, and so
+// small that time stands still.
+func TestCrowdedInstants(t *testing.T) {
+	for kind, want := range map[ArrivalKind]int{Constant: 201, Poisson: 1000} {
+		rate := Rate{2e11, scheduler.Second}
+		if kind == Poisson {
+			rate.Count = 1e16
+		}
+		at := map[scheduler.Time]int{}
+		most := 0
+		for _, t := range arrivalTimes(drain(t, source(t, Config{Arrivals: Arrivals{Kind: kind, Rate: rate}, Streams: oneModel, Items: 1000}, 1, 0))) {
+			at[t]++
+			most = max(most, at[t])
+		}
+		if most != want {
+			t.Errorf("%s: at most %d items at once, want %d", kind, most, want)
+		}
+	}
+}
+
 func TestParseRate(t *testing.T) {
 	for text, want := range map[string]Rate{"40/h": {40, scheduler.Hour}, "0.5/s": {0.5, scheduler.Second}, "3/m": {3, scheduler.Minute}} {
 		if got, err := ParseRate(text); err != nil || got != want {

@@ -1,17 +1,20 @@
 package workloads
 
 import (
+	"math"
+	"slices"
 	"sort"
 	"strconv"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// maker turns a job into its items.
+// maker turns jobs into their items.
 type maker interface {
-	// job appends the items of one job. Its draws depend on who (a client or
-	// 0) starts it and its ordinal there.
-	job(at scheduler.Time, who, ordinal uint64, out *batch) error
+	// jobs appends the items of jobs that arrive at these times, up to the last
+	// item there may be. The draws of a job depend on who (a client or 0)
+	// starts it and its ordinal there; that of the first is given.
+	jobs(at []scheduler.Time, who, ordinal uint64, out *batch) error
 	// addRates adds the items per second of each model that jobs per second make.
 	addRates(jobs float64, rates []float64)
 	itemName(made *made, item scheduler.ItemID) string
@@ -30,8 +33,9 @@ func newMaker(c *Config, k keys) (maker, error) {
 	return newPipelines(c.Pipelines, k)
 }
 
-// batch collects the events of one instant.
+// batch collects the events of one instant, or of some.
 type batch struct {
+	items    int64 // after so many no further job starts; 0: there is no limit
 	events   []scheduler.Event
 	nextItem scheduler.ItemID
 	nextJob  scheduler.JobID
@@ -45,6 +49,14 @@ type made struct {
 	job      scheduler.JobID
 	pipeline int
 	counts   []int // items of each stage, in the order they were made
+}
+
+// left returns after how many items more no further job starts.
+func (b *batch) left() int64 {
+	if b.items == 0 {
+		return math.MaxInt64
+	}
+	return max(0, b.items-int64(b.nextItem))
 }
 
 // turn begins the next instant.
@@ -62,6 +74,20 @@ func (b *batch) arrive(at scheduler.Time, m scheduler.ModelID, priority int32, f
 	ev.At, ev.Kind, ev.ID, ev.Model, ev.Device = at, scheduler.ItemArrived, int64(id), m, scheduler.NoDevice
 	ev.Value = scheduler.PackArrival(priority, follow)
 	return id
+}
+
+// arrivals appends items without attributes and returns them; their models
+// are to be filled in.
+func (b *batch) arrivals(at []scheduler.Time) []scheduler.Event {
+	from, id := len(b.events), int64(b.nextItem)
+	b.events = slices.Grow(b.events, len(at))[:from+len(at)]
+	added := b.events[from:]
+	for i := range added {
+		ev := &added[i]
+		ev.At, ev.Kind, ev.ID, ev.Value, ev.Device, ev.Flags = at[i], scheduler.ItemArrived, id+int64(i), 0, scheduler.NoDevice, 0
+	}
+	b.nextItem += scheduler.ItemID(len(at))
+	return added
 }
 
 func (b *batch) attribute(at scheduler.Time, kind scheduler.Kind, item scheduler.ItemID, value int64) {
@@ -97,6 +123,8 @@ type named struct {
 	maker maker
 	out   batch
 }
+
+func newNamed(c *Config, m maker) named { return named{maker: m, out: batch{items: c.Items}} }
 
 // ItemName returns the name of an item of the last two instants, like
 // "video/7/asr/0". Those of streams have none but their number.

@@ -2,62 +2,90 @@ package workloads
 
 import (
 	"io"
+	"slices"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// open is a source whose jobs arrive whatever happens.
+// open is a source whose jobs arrive whatever happens. Where each item is a
+// job of its own it makes those of some instants at once.
 type open struct {
 	named
 	process process
-	until   scheduler.Time
-	items   int64
+	until   scheduler.Time // no job arrives after it; 0: no end
 
-	ordinal uint64
-	at      scheduler.Time // of the next job
-	pending bool           // there is a next job
+	times   [drawAhead]scheduler.Time // of the next jobs
+	due     []scheduler.Time          // those of times that were not made
+	ordinal uint64                    // of the first of them
+	ended   bool                      // no others follow
+	late    bool                      // because they would arrive after the end of time
+	left    []scheduler.Event         // made and not told
 }
+
+// drawAhead is how many arrivals are drawn at once.
+const drawAhead = 64
 
 func newOpen(c *Config, m maker, p process) *open {
-	o := &open{named: named{maker: m}, process: p, until: c.Duration, items: c.Items}
-	o.advance()
-	return o
-}
-
-// advance learns when the next job arrives.
-func (o *open) advance() {
-	o.pending = false
-	if o.items > 0 && int64(o.out.nextItem) >= o.items {
-		return
-	}
-	at, ok := o.process.next()
-	o.at, o.pending = at, ok && (o.until == 0 || at <= o.until)
+	return &open{named: newNamed(c, m), process: p, until: c.Duration}
 }
 
 // Next returns the items of all jobs of the next instant.
 func (o *open) Next() ([]scheduler.Event, error) {
-	o.out.turn()
-	for o.pending {
-		if err := o.instant(); err != nil {
+	for len(o.left) == 0 { // again where all jobs were skipped
+		if err := o.make(); err != nil {
 			return nil, err
 		}
-		if len(o.out.events) > 0 { // else all jobs of the instant were skipped
-			return o.out.events, nil
-		}
 	}
-	return nil, io.EOF
+	left, n := o.left, 1
+	for n < len(left) && left[n].At == left[0].At {
+		n++
+	}
+	o.left = left[n:]
+	return left[:n], nil
 }
 
-// instant makes the jobs of the next instant.
-func (o *open) instant() error {
-	if o.at == scheduler.MaxTime {
+// make makes the jobs of the next instant or, of single items, of some.
+func (o *open) make() error {
+	o.out.turn()
+	switch {
+	case o.out.left() == 0:
+		return io.EOF
+	case !o.more() && o.late:
 		return wrong("items", "item %d would arrive after the end of time, 292 years", o.out.nextItem)
+	case !o.more():
+		return io.EOF
 	}
-	for at := o.at; o.pending && o.at == at; o.advance() {
-		if err := o.maker.job(at, 0, o.ordinal, &o.out); err != nil {
+	for at := o.due[0]; o.out.left() > 0 && o.more() && o.due[0] == at; {
+		n := len(o.due)
+		if !o.maker.whole() {
+			n, _ = slices.BinarySearch(o.due, at+1)
+		}
+		if err := o.maker.jobs(o.due[:n], 0, o.ordinal, &o.out); err != nil {
 			return err
 		}
-		o.ordinal++
+		at = o.due[n-1]
+		o.ordinal += uint64(n)
+		o.due = o.due[n:]
 	}
+	o.left = o.out.events
 	return nil
+}
+
+// more reports whether another job arrives, drawing some if need be.
+func (o *open) more() bool {
+	if len(o.due) > 0 || o.ended {
+		return len(o.due) > 0
+	}
+	n := o.process.next(o.times[:])
+	last := o.until
+	if last == 0 {
+		last = scheduler.MaxTime - 1
+	}
+	o.ended = n == 0
+	for n > 0 && o.times[n-1] > last {
+		n--
+		o.ended, o.late = true, o.until == 0
+	}
+	o.due = o.times[:n]
+	return n > 0
 }

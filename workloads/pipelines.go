@@ -213,6 +213,19 @@ func (p *Pipeline) cycle(needs [][]int, placed []bool) string {
 
 func (p *pipelines) whole() bool { return false }
 
+func (p *pipelines) jobs(at []scheduler.Time, who, ordinal uint64, out *batch) error {
+	for i, t := range at {
+		if out.left() == 0 {
+			break
+		}
+		if err := p.job(t, who, ordinal+uint64(i), out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// job appends the items of one job.
 func (p *pipelines) job(at scheduler.Time, who, ordinal uint64, out *batch) error {
 	which := 0
 	if len(p.list) > 1 {

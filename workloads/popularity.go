@@ -70,15 +70,18 @@ func (p *Popularity) weights(n int) []float64 {
 }
 
 // picker draws an index by weight, in constant expected time: guide[k] is the
-// first index that a uniform of at least k/len(guide) can mean.
+// first index that a uniform of at least k/len(guide) can mean. That length is
+// a power of two, so that no product with it is rounded.
 type picker struct {
 	upto  []float64 // cumulated shares; the last with a positive weight is 1
 	guide []int32
+	steps float64 // length of guide
 }
 
 func newPicker(weights []float64) picker {
 	total, cumulated := sum(weights), 0.0
-	p := picker{upto: make([]float64, len(weights)), guide: make([]int32, len(weights)+1)}
+	n := nextPowerOfTwo(4 * len(weights))
+	p := picker{upto: make([]float64, len(weights)), guide: make([]int32, n), steps: float64(n)}
 	last := 0
 	for i, w := range weights {
 		cumulated += w
@@ -92,7 +95,7 @@ func newPicker(weights []float64) picker {
 	}
 	i := 0
 	for k := range p.guide {
-		for i < last && p.upto[i] <= float64(k)/float64(len(p.guide)) {
+		for i < last && p.upto[i] <= float64(k)/p.steps {
 			i++
 		}
 		p.guide[k] = int32(i)
@@ -101,7 +104,7 @@ func newPicker(weights []float64) picker {
 }
 
 func (p *picker) pick(u float64) int {
-	i := int(p.guide[int(u*float64(len(p.guide)))])
+	i := int(p.guide[int(u*p.steps)])
 	for u >= p.upto[i] {
 		i++
 	}

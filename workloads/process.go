@@ -5,10 +5,12 @@ import (
 	"github.com/vramsim/vramsim/scheduler/random"
 )
 
-// process tells one arrival time after the other, never going back, and false
-// after the last. Times beyond the clock saturate at MaxTime.
+// process tells arrival times in order. Those beyond the clock saturate at
+// MaxTime.
 type process interface {
-	next() (scheduler.Time, bool)
+	// next sets at to the next arrival times and returns how many it has set:
+	// at least one, as many as cost little to know, and none after the last.
+	next(at []scheduler.Time) int
 }
 
 // purpose separates the streams of one entity.
@@ -51,7 +53,7 @@ func newProcess(a *Arrivals, k keys) (process, error) {
 		return newBursts(a, k, entity)
 	}
 	gaps, err := gapsOf(a)
-	return &renewal{gaps: gaps, key: random.NewPrefix(draws)}, err
+	return &renewal{dist: gaps, key: random.NewPrefix(draws)}, err
 }
 
 func gapsOf(a *Arrivals) (random.Dist, error) {
@@ -66,25 +68,39 @@ func gapsOf(a *Arrivals) (random.Dist, error) {
 
 // after returns t plus a non-negative number of nanoseconds, at most MaxTime.
 func after(t scheduler.Time, d float64) scheduler.Time {
-	sum, _ := scheduler.AddTime(t, scheduler.Time(random.Round(d)))
-	if sum >= scheduler.MaxTime-1 {
-		return scheduler.MaxTime
+	if n := scheduler.Time(random.Round(d)); n < scheduler.MaxTime-1-t {
+		return t + n
 	}
-	return sum
+	return scheduler.MaxTime
 }
 
 // renewal has independent gaps.
 type renewal struct {
-	gaps random.Dist
+	dist random.Dist
 	key  random.Prefix
 	n    uint64
 	at   scheduler.Time
+	gaps [drawAhead]float64
 }
 
-func (p *renewal) next() (scheduler.Time, bool) {
-	p.at = after(p.at, p.gaps.Quantile(random.Uniform(p.key.Key(p.n))))
-	p.n++
-	return p.at, true
+func (p *renewal) next(at []scheduler.Time) int {
+	n := min(len(at), len(p.gaps))
+	gaps, last := p.gaps[:n], p.at
+	random.Draw(gaps, p.dist, p.key, p.n)
+	for i, gap := range gaps {
+		last = after(last, gap)
+		at[i] = last
+	}
+	p.at = last
+	p.n += uint64(n)
+	return n
+}
+
+// one returns the next arrival time alone.
+func (p *renewal) one() scheduler.Time {
+	var at [1]scheduler.Time
+	p.next(at[:])
+	return at[0]
 }
 
 // metronome has equal gaps; its n-th arrival is n gaps after 0, rounded once.
@@ -93,9 +109,12 @@ type metronome struct {
 	n   float64
 }
 
-func (p *metronome) next() (scheduler.Time, bool) {
-	p.n++
-	return after(0, p.n*p.gap), true
+func (p *metronome) next(at []scheduler.Time) int {
+	for i := range at {
+		p.n++
+		at[i] = after(0, p.n*p.gap)
+	}
+	return len(at)
 }
 
 // segment says for how long (ns) at what rate (per ns); false after the last.
@@ -106,7 +125,8 @@ type segments interface {
 // modulated is a Poisson process whose rate is constant within segments: each
 // arrival uses up an exponential amount of accumulated rate.
 type modulated struct {
-	key, n   uint64
+	key      random.Prefix
+	n        uint64
 	segments segments
 
 	start       scheduler.Time // of the segment
@@ -115,13 +135,34 @@ type modulated struct {
 	ended       bool
 }
 
-func newModulated(key uint64, s segments) *modulated { return &modulated{key: key, segments: s} }
+func newModulated(key uint64, s segments) *modulated {
+	return &modulated{key: random.NewPrefix(key), segments: s}
+}
 
-func (p *modulated) next() (scheduler.Time, bool) {
-	need := -random.Log(1 - random.Uniform(random.Key(p.key, p.n)))
-	p.n++
+// next looks beyond the segment for the first arrival alone: any number of
+// segments may lie before it.
+func (p *modulated) next(at []scheduler.Time) int {
+	for i := range at {
+		need := -random.Log(1 - random.Uniform(p.key.Key(p.n)))
+		if i > 0 && need >= p.left() {
+			return i
+		}
+		p.n++
+		var ok bool
+		if at[i], ok = p.use(need); !ok {
+			return i
+		}
+	}
+	return len(at)
+}
+
+// left returns how much rate the rest of the segment accumulates.
+func (p *modulated) left() float64 { return float64((p.length - p.pos) * p.rate) }
+
+// use returns when need more rate has accumulated, false for never.
+func (p *modulated) use(need float64) (scheduler.Time, bool) {
 	for !p.ended {
-		left := float64((p.length - p.pos) * p.rate)
+		left := p.left()
 		if need < left {
 			p.pos += need / p.rate
 			return after(p.start, p.pos), true
@@ -193,7 +234,14 @@ type diurnal struct {
 	at     scheduler.Time
 }
 
-func (p *diurnal) next() (scheduler.Time, bool) {
+func (p *diurnal) next(at []scheduler.Time) int {
+	for i := range at {
+		at[i] = p.one()
+	}
+	return len(at)
+}
+
+func (p *diurnal) one() scheduler.Time {
 	peak := p.a.Peak % p.period
 	for p.at < scheduler.MaxTime {
 		p.at = after(p.at, p.gap*-random.Log(1-p.draws.Uniform()))
@@ -206,7 +254,7 @@ func (p *diurnal) next() (scheduler.Time, bool) {
 			break
 		}
 	}
-	return p.at, true
+	return p.at
 }
 
 // bursts merges a Poisson process with the arrivals of bursts.
@@ -226,33 +274,55 @@ func newBursts(a *Arrivals, k keys, entity uint64) (*bursts, error) {
 		return nil, err
 	}
 	p := &bursts{a: a, draws: random.NewStream(k.of(entity, forCount)), nextBackground: scheduler.MaxTime}
-	p.starts = &renewal{gaps: every, key: random.NewPrefix(k.of(entity, forState))}
-	p.nextStart, _ = p.starts.next()
+	p.starts = &renewal{dist: every, key: random.NewPrefix(k.of(entity, forState))}
+	p.nextStart = p.starts.one()
 	if a.Rate.Count > 0 {
 		gaps, err := random.Exponential(a.Rate.gap())
 		if err != nil {
 			return nil, err
 		}
-		p.background = &renewal{gaps: gaps, key: random.NewPrefix(k.of(entity, forArrival))}
-		p.nextBackground, _ = p.background.next()
+		p.background = &renewal{dist: gaps, key: random.NewPrefix(k.of(entity, forArrival))}
+		p.nextBackground = p.background.one()
 	}
 	return p, nil
 }
 
-func (p *bursts) next() (scheduler.Time, bool) {
-	for p.nextStart < scheduler.MaxTime && p.nextStart <= p.nextBackground && (len(p.pending) == 0 || p.nextStart <= p.pending[0].at) {
-		n := min(random.Round(p.a.Size.Quantile(p.draws.Uniform())), maxItemsPerJob)
-		for range n {
-			p.pending.push(due{at: after(p.nextStart, float64(p.a.Within)*p.draws.Uniform())})
+// next begins bursts for the first arrival alone: any number of them may be
+// empty, and their arrivals are held.
+func (p *bursts) next(at []scheduler.Time) int {
+	for i := range at {
+		for p.begins() {
+			if i > 0 {
+				return i
+			}
+			p.begin()
 		}
-		p.nextStart, _ = p.starts.next()
+		at[i] = p.one()
 	}
+	return len(at)
+}
+
+// begins reports whether a burst begins before any other arrival.
+func (p *bursts) begins() bool {
+	return p.nextStart < scheduler.MaxTime && p.nextStart <= p.nextBackground && (len(p.pending) == 0 || p.nextStart <= p.pending[0].at)
+}
+
+func (p *bursts) begin() {
+	n := min(random.Round(p.a.Size.Quantile(p.draws.Uniform())), maxItemsPerJob)
+	for range n {
+		p.pending.push(due{at: after(p.nextStart, float64(p.a.Within)*p.draws.Uniform())})
+	}
+	p.nextStart = p.starts.one()
+}
+
+// one returns the next arrival of the background or of bursts that have begun.
+func (p *bursts) one() scheduler.Time {
 	if len(p.pending) > 0 && p.pending[0].at <= p.nextBackground {
-		return p.pending.pop().at, true
+		return p.pending.pop().at
 	}
 	at := p.nextBackground
 	if p.background != nil {
-		p.nextBackground, _ = p.background.next()
+		p.nextBackground = p.background.one()
 	}
-	return at, true
+	return at
 }

@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -15,12 +16,13 @@ type streams struct {
 	base    picker
 	windows []picker
 
-	last    int // model drawn last
-	started bool
+	last  scheduler.ModelID // drawn last; NoModel: none yet
+	draws []float64
 }
 
 func newStreams(s *Streams, k keys) *streams {
-	m := &streams{cfg: s, keys: k, key: random.NewPrefix(k.of(0, forModel)), base: newPicker(s.Popularity.weights(len(s.Models)))}
+	m := &streams{cfg: s, keys: k, key: random.NewPrefix(k.of(0, forModel)), last: scheduler.NoModel,
+		base: newPicker(s.Popularity.weights(len(s.Models)))}
 	for _, w := range s.Popularity.Windows {
 		m.windows = append(m.windows, newPicker(w))
 	}
@@ -29,21 +31,41 @@ func newStreams(s *Streams, k keys) *streams {
 
 func (s *streams) whole() bool { return true }
 
-func (s *streams) job(at scheduler.Time, who, ordinal uint64, out *batch) error {
+func (s *streams) jobs(at []scheduler.Time, who, ordinal uint64, out *batch) error {
 	key := s.key
 	if who != 0 {
 		key = random.NewPrefix(s.keys.of(who, forModel))
 	}
-	p := &s.base
-	if n := len(s.windows); n > 0 {
-		p = &s.windows[min(int64(at/s.cfg.Popularity.Window), int64(n-1))]
+	at = at[:min(int64(len(at)), out.left())]
+	s.draws = slices.Grow(s.draws[:0], len(at))[:len(at)]
+	random.Uniforms(s.draws, key, ordinal)
+	events, models, windowed, p := out.arrivals(at), s.cfg.Models, len(s.windows) > 0, &s.base
+	for i, u := range s.draws[:len(events)] {
+		if windowed {
+			p = s.during(at[i])
+		}
+		events[i].Model = models[p.pick(u)]
 	}
-	sticky := s.cfg.Popularity.Sticky
-	if sticky == 0 || !s.started || random.Uniform(key.Prefix(ordinal).Key(uint64(forBranch))) >= sticky {
-		s.last, s.started = p.pick(random.Uniform(key.Key(ordinal))), true
+	if s.cfg.Popularity.Sticky > 0 {
+		s.stick(events, key, ordinal)
 	}
-	out.arrive(at, s.cfg.Models[s.last], 0, 0)
 	return nil
+}
+
+// during returns what draws the models of jobs that arrive at a time.
+func (s *streams) during(at scheduler.Time) *picker {
+	return &s.windows[min(int64(at/s.cfg.Popularity.Window), int64(len(s.windows)-1))]
+}
+
+// stick lets some of the jobs, the first with the ordinal, be of the same model
+// as the one before.
+func (s *streams) stick(jobs []scheduler.Event, key random.Prefix, ordinal uint64) {
+	for i := range jobs {
+		if s.last != scheduler.NoModel && random.Uniform(key.Prefix(ordinal+uint64(i)).Key(uint64(forBranch))) < s.cfg.Popularity.Sticky {
+			jobs[i].Model = s.last
+		}
+		s.last = jobs[i].Model
+	}
 }
 
 // addRates takes all windows as equally long.

@@ -3,6 +3,7 @@ package metrics
 import (
 	"errors"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -252,9 +253,10 @@ func TestQuantilesAreOrderStatistics(t *testing.T) {
 	for name, draw := range shapes {
 		for _, n := range []int{1, 2, 10, 99, 100, 101, 5000, 200_000} {
 			var s samples
-			all := make([]int64, n)
+			all, sum := make([]int64, n), new(big.Int)
 			for i := range all {
 				all[i] = draw()
+				sum.Add(sum, big.NewInt(all[i]))
 				s.add(all[i], 0, all[i])
 			}
 			values := func(f func([]int64)) { s.each(latency, nil, f) }
@@ -265,6 +267,9 @@ func TestQuantilesAreOrderStatistics(t *testing.T) {
 			got := find.stat(values)
 			if twice.stat(values) != got {
 				t.Errorf("%s, n = %d: the second finder found something else", name, n)
+			}
+			if want, _ := new(big.Rat).SetFrac(sum, big.NewInt(1e9*int64(n))).Float64(); math.Abs(got.Mean-want) > 4e-16*want {
+				t.Errorf("%s, n = %d: mean %v, want %v", name, n, got.Mean, want)
 			}
 			slices.Sort(all)
 			for _, q := range []struct{ got, q float64 }{{got.P50, .5}, {got.P90, .9}, {got.P95, .95}, {got.P99, .99}, {got.Max, 1}} {

@@ -16,8 +16,8 @@ const (
 
 // bucketOf returns the bucket of a non-negative value.
 func bucketOf(v int64) int {
-	e := max(0, bits.Len64(uint64(v))-octaveBits-1)
-	return e<<octaveBits + int(v>>e)
+	e := bits.Len64(uint64(v)|(2*octave-1)) - octaveBits - 1
+	return e<<octaveBits + int(v>>(e&63))
 }
 
 // bucketRange returns the least and the largest value of a bucket.
@@ -70,19 +70,21 @@ type digest struct {
 func newDigest() *digest { return &digest{counts: make([]int64, buckets), low: buckets} }
 
 // look counts all values.
-func (d *digest) look(all values) {
-	all(func(vs []int64) {
-		sum, least, largest := d.sum, int64(math.MaxInt64), d.max
-		counts := d.counts[:buckets]
-		for _, v := range vs {
-			sum.add(uint64(v))
-			least, largest = min(least, v), max(largest, v)
-			counts[bucketOf(v)]++
+func (d *digest) look(all values) { all(d.count) }
+
+func (d *digest) count(vs []int64) {
+	sum, least, largest := d.sum.low, int64(math.MaxInt64), d.max
+	counts := d.counts[:buckets]
+	for _, v := range vs {
+		if sum += uint64(v); sum < uint64(v) {
+			d.sum.high++
 		}
-		d.sum, d.max = sum, largest
-		d.low = min(d.low, bucketOf(least))
-		d.n += int64(len(vs))
-	})
+		least, largest = min(least, v), max(largest, v)
+		counts[bucketOf(v)]++
+	}
+	d.sum.low, d.max = sum, largest
+	d.low = min(d.low, bucketOf(least))
+	d.n += int64(len(vs))
 }
 
 // merge adds what another digest found.
@@ -118,7 +120,7 @@ func (s *Stat) set(q [len(percentiles)]float64) {
 	s.P50, s.P90, s.P95, s.P99 = q[0]/1e9, q[1]/1e9, q[2]/1e9, q[3]/1e9
 }
 
-// smallBucket is how many values of a bucket are sorted at once.
+// smallBucket is how many values of a bucket are gathered.
 const smallBucket = 1 << 17
 
 // fewValues is up to how many values are sorted rather than counted by bucket.
@@ -150,51 +152,64 @@ func exactStat(sorted []int64) Stat {
 // digest.
 type finder struct {
 	*digest
-	marks map[int]int // bucket to found
-	found [len(percentiles)]bucket
+	found []bucket
+	of    [len(percentiles)]int   // which of found holds each percentile
+	ranks [len(percentiles)]int64 // its rank there
 }
 
 func (d *digest) finder() *finder {
-	f := &finder{digest: d, marks: map[int]int{}}
+	f := &finder{digest: d}
+	if d.n == 0 {
+		return f
+	}
 	for i, p := range percentiles {
-		if d.n == 0 {
-			break
+		k := rank(p, d.n)
+		b, below := d.find(k)
+		if last := len(f.found) - 1; last < 0 || f.found[last].number != b {
+			f.found = append(f.found, newBucket(b, d.counts[b]))
 		}
-		b, _ := d.find(rank(p, d.n))
-		if _, ok := f.marks[b]; !ok {
-			f.marks[b] = i
-			f.found[i] = bucket{low: math.MaxInt64, values: make([]int64, 0, min(d.counts[b], smallBucket))}
-		}
+		f.of[i], f.ranks[i] = len(f.found)-1, k-below
 	}
 	return f
 }
 
 // gather looks at values for two finders at once; part may be nil.
 func gather(all values, part, total *finder) {
-	const shift = 4
-	var marks [buckets]uint8
+	s := &sieve{total: total.found}
+	for i := range s.total {
+		s.marks[s.total[i].number] = uint8(i+1) << totalShift
+	}
 	if part != nil {
-		for b, i := range part.marks {
-			marks[b] = uint8(i + 1)
+		s.part = part.found
+		for i := range s.part {
+			s.marks[s.part[i].number] |= uint8(i + 1)
 		}
 	}
-	for b, i := range total.marks {
-		marks[b] |= uint8(i+1) << shift
-	}
-	all(func(vs []int64) {
-		for _, v := range vs {
-			m := marks[bucketOf(v)]
-			if m == 0 {
-				continue
-			}
-			if i := m & (1<<shift - 1); i > 0 {
-				part.found[i-1].add(v)
-			}
-			if i := m >> shift; i > 0 {
-				total.found[i-1].add(v)
-			}
+	all(s.sift)
+}
+
+// sieve sorts out the values of the buckets of two finders.
+type sieve struct {
+	part, total []bucket
+	marks       [buckets]uint8 // by bucket: place among the part's from 1, and among the total's times 1<<totalShift
+}
+
+const totalShift = 4
+
+func (s *sieve) sift(vs []int64) {
+	marks := &s.marks
+	for _, v := range vs {
+		m := marks[bucketOf(v)]
+		if m == 0 {
+			continue
 		}
-	})
+		if i := m & (1<<totalShift - 1); i > 0 {
+			s.part[i-1].add(v)
+		}
+		if i := m >> totalShift; i > 0 {
+			s.total[i-1].add(v)
+		}
+	}
 }
 
 // stat returns the distribution once its values were gathered; all is asked
@@ -205,17 +220,11 @@ func (f *finder) stat(all values) Stat {
 		return s
 	}
 	for i := range f.found {
-		slices.Sort(f.found[i].values)
+		f.found[i].close()
 	}
 	var q [len(percentiles)]float64
-	for i, p := range percentiles {
-		b, below := f.find(rank(p, f.n))
-		held, k := &f.found[f.marks[b]], rank(p, f.n)-below
-		if f.counts[b] <= smallBucket {
-			q[i] = float64(held.values[k-1])
-		} else {
-			q[i] = float64(narrow(all, held.low, held.high, k))
-		}
+	for i := range q {
+		q[i] = float64(f.found[f.of[i]].find(f.ranks[i], all))
 	}
 	s.set(q)
 	return s
@@ -223,15 +232,47 @@ func (f *finder) stat(all values) Stat {
 
 // bucket is what is known of the values of one bucket.
 type bucket struct {
-	low, high int64
+	number    int
+	n         int64
 	values    []int64 // the first smallBucket of them
+	low, high int64   // of those that came later; once closed, of all
+}
+
+func newBucket(number int, n int64) bucket {
+	return bucket{number: number, n: n, values: make([]int64, 0, min(n, smallBucket)), low: math.MaxInt64}
 }
 
 func (b *bucket) add(v int64) {
-	b.low, b.high = min(b.low, v), max(b.high, v)
-	if len(b.values) < smallBucket {
+	if len(b.values) < cap(b.values) {
 		b.values = append(b.values, v)
+	} else {
+		b.low, b.high = min(b.low, v), max(b.high, v)
 	}
+}
+
+// close makes the bucket ready for find: all values are there.
+func (b *bucket) close() {
+	if b.n <= fewValues {
+		slices.Sort(b.values)
+		return
+	}
+	low, high := b.low, b.high
+	for _, v := range b.values {
+		low, high = min(low, v), max(high, v)
+	}
+	b.low, b.high = low, high
+}
+
+// find returns the k-th smallest value; all is asked again where too many of
+// them share the bucket.
+func (b *bucket) find(k int64, all values) int64 {
+	switch {
+	case b.n <= fewValues:
+		return b.values[k-1]
+	case b.n <= smallBucket:
+		all = one(b.values)
+	}
+	return narrow(all, b.low, b.high, k)
 }
 
 // narrow returns the k-th smallest of the values between low and high, by
@@ -243,8 +284,8 @@ func narrow(all values, low, high, k int64) int64 {
 		var counts [1 << parts]int64
 		all(func(vs []int64) {
 			for _, v := range vs {
-				if v >= low && v <= high {
-					counts[(v-low)>>shift]++
+				if d := uint64(v - low); d <= uint64(high-low) {
+					counts[d>>shift]++
 				}
 			}
 		})

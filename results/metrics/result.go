@@ -147,11 +147,13 @@ func (c *closed) leftOf(cell *cell) *censored {
 	return l
 }
 
-// valuesOf returns one column of several cells, unfinished items included.
-func (c *closed) valuesOf(cells []*cell, col column) (all values, open int64) {
+// valuesOf returns one column of several cells, unfinished items included, of
+// which there are open.
+func (c *closed) valuesOf(cells []*cell, col column) (all values, n, open int) {
 	for _, cell := range cells {
+		n += cell.exact.len()
 		if l := c.left[cell]; l != nil {
-			open += int64(len(l[col]))
+			open += len(l[col])
 		}
 	}
 	return func(f func([]int64)) {
@@ -161,7 +163,7 @@ func (c *closed) valuesOf(cells []*cell, col column) (all values, open int64) {
 				f(l[col])
 			}
 		}
-	}, open
+	}, n + open, open
 }
 
 // distributions describes one column of groups of cells, and of all of them
@@ -171,13 +173,14 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 	digests := make([]*digest, len(groups)) // nil: described already
 	sum = newDigest()
 	for i, cells := range groups {
-		all, open := c.valuesOf(cells, col)
-		if few, ok := c.inOrder(all); ok {
+		mine, n, open := c.valuesOf(cells, col)
+		if n <= c.few && !c.sketched {
+			few := c.inOrder(mine)
 			parts[i] = exactStat(few)
-			sum.look(one(few))
+			sum.count(few)
 		} else {
 			digests[i] = newDigest()
-			digests[i].look(all)
+			digests[i].look(mine)
 			if c.sketched {
 				for _, cell := range cells {
 					cell.sketches[col].addTo(digests[i])
@@ -186,15 +189,15 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 			}
 			sum.merge(digests[i])
 		}
-		parts[i].Censored = open
+		parts[i].Censored = int64(open)
 	}
-	all, open := c.valuesOf(slices.Concat(groups...), col)
+	all, _, open := c.valuesOf(slices.Concat(groups...), col)
 	if c.sketched {
 		total = sum.sketched()
 	} else {
 		overall := sum.finder()
 		for i, cells := range groups {
-			mine, open := c.valuesOf(cells, col)
+			mine, _, open := c.valuesOf(cells, col)
 			if digests[i] == nil {
 				gather(mine, nil, overall)
 				continue
@@ -202,29 +205,20 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 			part := digests[i].finder()
 			gather(mine, part, overall)
 			parts[i] = part.stat(mine)
-			parts[i].Censored = open
+			parts[i].Censored = int64(open)
 		}
 		total = overall.stat(all)
 	}
-	total.Censored = open
+	total.Censored = int64(open)
 	return parts, total, sum
 }
 
-// inOrder returns all values in order if they are so few that sorting them is
-// less work than a digest. They are valid until the next call.
-func (c *closed) inOrder(all values) ([]int64, bool) {
-	if c.sketched {
-		return nil, false
-	}
-	n := 0
-	all(func(vs []int64) { n += len(vs) })
-	if n > c.few {
-		return nil, false
-	}
+// inOrder returns all values in order. They are valid until the next call.
+func (c *closed) inOrder(all values) []int64 {
 	c.sorted = c.sorted[:0]
 	all(func(vs []int64) { c.sorted = append(c.sorted, vs...) })
 	slices.Sort(c.sorted)
-	return c.sorted, true
+	return c.sorted
 }
 
 // group is a part of the items that has a result of its own.

@@ -64,6 +64,15 @@ func (s *samples) grow() {
 	s.used = 0
 }
 
+// len returns how many items there are.
+func (s *samples) len() int {
+	n := s.used - len(s.cur.latency)
+	for i := range s.chunks {
+		n += len(s.chunks[i].latency)
+	}
+	return n
+}
+
 // each calls f with the values of one column, some at a time; scratch holds
 // at least lastChunk values.
 func (s *samples) each(c column, scratch []int64, f func([]int64)) {
@@ -80,10 +89,11 @@ func (s *samples) each(c column, scratch []int64, f func([]int64)) {
 		case ch.service != nil:
 			f(ch.service[:n])
 		default:
-			for j := range n {
-				scratch[j] = ch.latency[j] - ch.wait[j]
+			served, wait := scratch[:n], ch.wait[:n]
+			for j, took := range ch.latency[:n] {
+				served[j] = took - wait[j]
 			}
-			f(scratch[:n])
+			f(served)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // Axis names the value of one axis with its parameters; the zero value means
@@ -165,42 +166,6 @@ func unknown(path []string, what, name string, valid []string) *SpecError {
 	if len(valid) == 0 {
 		e.What = fmt.Sprintf("unknown %s %q; none is accepted here", what, name)
 	}
-	e.Nearest = Nearest(name, valid)
+	e.Nearest = nearest.To(name, valid)
 	return e
-}
-
-// Nearest returns the candidate with the fewest edits (insertions, deletions,
-// replacements, swaps of neighbours) from name, "" if none is within a third of
-// its length plus one and keeps something of it. Of equals the first wins.
-func Nearest(name string, candidates []string) string {
-	best, limit := "", min(len(name)/3+2, len(name))
-	for _, c := range candidates {
-		if d := edits(strings.ToLower(name), strings.ToLower(c)); d < limit {
-			best, limit = c, d
-		}
-	}
-	return best
-}
-
-// edits is the optimal string alignment distance.
-func edits(a, b string) int {
-	two, one, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range one {
-		one[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(one[j]+1, row[j-1]+1, one[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], two[j-2]+1)
-			}
-		}
-		two, one, row = one, row, two
-	}
-	return one[len(b)]
 }

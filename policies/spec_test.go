@@ -255,11 +255,3 @@ func TestAdd(t *testing.T) {
 		t.Error("an int passed for a visit")
 	}
 }
-
-func TestNearest(t *testing.T) {
-	for _, c := range []struct{ name, want string }{{"fifp", "fifo"}, {"pirority", "priority"}, {"edf_setup", "edf-setup"}, {"STICKY", "sticky"}, {"", ""}, {"zzzz", ""}} {
-		if got := policies.Nearest(c.name, policies.Builtin().Policies()); got != c.want {
-			t.Errorf("nearest to %q: %q, want %q", c.name, got, c.want)
-		}
-	}
-}

@@ -88,7 +88,7 @@ func mayImport(pkg, other string) bool {
 		return true
 	case within(other, "sim/experiment"):
 		return false // of siblings, only commands know experiments
-	case pkg == "scheduler" || within(pkg, "scheduler/random"):
+	case pkg == "scheduler" || within(pkg, "scheduler/random") || within(pkg, "scheduler/nearest"):
 		return false
 	case within(other, "scheduler"):
 		return true
@@ -134,7 +134,7 @@ func TestLayeringRules(t *testing.T) {
 		{"policies", "scheduler", true}, {"policies/script", "policies", true}, {"results/metrics", "results/stats", true}, {"sim", "scheduler/random", true},
 		{"sim/experiment", "policies", true}, {"cmd/vramsim", "sim/experiment", true}, {"cmd/vramsim", "results/report", true},
 		{"policies", "sim", false}, {"sim", "workloads", false}, {"results/report", "policies", false}, {"scheduler", "sim", false},
-		{"scheduler", "scheduler/random", false}, {"sim", "sim/experiment", false}, {"results", "cmd/vramsim", false}, {"policies", "policies2", false},
+		{"scheduler", "scheduler/random", false}, {"scheduler/nearest", "scheduler", false}, {"policies", "scheduler/nearest", true}, {"sim", "sim/experiment", false}, {"results", "cmd/vramsim", false}, {"policies", "policies2", false},
 		{"sim/experiment", "cmd/vramsim", false}, {"scheduler/coretest", "scheduler", true}, {"policies", "scheduler/coretest", false},
 		{"cmd/vramsim", "scheduler/coretest", false}, {"nvml", "nvml/nvmltest", false}, {"nvml/nvmltest", "nvml/internal/fakegpu", true},
 		{"nvml/binding", "nvml/internal/fakegpu", false},

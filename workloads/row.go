@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 	"github.com/vramsim/vramsim/workloads/decimal"
 )
 
@@ -150,7 +151,10 @@ func (p *rowParser) key(names []string, seen *uint32) (int, error) {
 	}
 	switch {
 	case which < 0:
-		return 0, p.errorf(column, "unknown field %q; did you mean %q?", shorten(name), nearest(string(shorten(name)), names))
+		if near := nearest.To(string(shorten(name)), names); near != "" {
+			return 0, p.errorf(column, "unknown field %q; did you mean %q?", shorten(name), near)
+		}
+		return 0, p.errorf(column, "unknown field %q; there are %s", shorten(name), strings.Join(names, ", "))
 	case *seen&(1<<which) != 0:
 		return 0, p.errorf(column, "the field %q stands there twice", name)
 	}
@@ -562,38 +566,3 @@ func parseHeader(line []byte, fail func([]byte, int, string, ...any) error) erro
 
 // Header is the first line of a native trace.
 const Header = `{"vramsim":"trace","version":1}`
-
-// nearest returns the one of names that is closest to name, "" if there are none.
-func nearest(name string, names []string) string {
-	best, least := "", math.MaxInt
-	for _, candidate := range names {
-		d := editDistance(name, candidate)
-		if len(name) > 1 && strings.HasPrefix(candidate, name) {
-			d = min(d, 2)
-		}
-		if d < least {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-func editDistance(a, b string) int {
-	costs := make([]int, len(b)+1)
-	for j := range costs {
-		costs[j] = j
-	}
-	for i := range len(a) {
-		diagonal := costs[0]
-		costs[0] = i + 1
-		for j := range len(b) {
-			swap := diagonal
-			if a[i] != b[j] {
-				swap++
-			}
-			diagonal = costs[j+1]
-			costs[j+1] = min(swap, costs[j]+1, diagonal+1)
-		}
-	}
-	return costs[len(b)]
-}

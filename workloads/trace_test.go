@@ -84,6 +84,7 @@ func TestBadTraces(t *testing.T) {
 		{"trace-syntax-07", h + `{"id":"a","id":"b","model":"m","at_ns":0}`, 2, 11, "twice"},
 		{"trace-syntax-07 escaped", h + `{"id":"a","\u0069d":"b","model":"m","at_ns":0}`, 2, 11, "twice"},
 		{"trace-syntax-08", field(`"prio":1`), 2, 33, `did you mean "priority"`},
+		{"trace-syntax-08", field(`"zzzz":1`), 2, 33, `unknown field "zzzz"; there are id, `},
 		{"trace-syntax-09", h + "{\"id\":\"a\\u0000b\",\"model\":\"m\",\"at_ns\":0}", 2, 7, `\x00`},
 		{"trace-syntax-09 raw", h + "{\"id\":\"a\x01b\",\"model\":\"m\",\"at_ns\":0}", 2, 9, `\x01`},
 		{"trace-syntax-09 model", h + "{\"id\":\"a\",\"model\":\"m\\n\",\"at_ns\":0}", 2, 19, `\n`},

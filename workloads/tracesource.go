@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // TraceSource is one run through a trace. It implements scheduler.Recorded and
@@ -81,7 +82,7 @@ func (t *Trace) unknownModel(m ModelCount, name string, catalogue []string) erro
 	if name != m.Name {
 		what = fmt.Sprintf("the model %q is mapped to %q, which is not in the catalogue", m.Name, name)
 	}
-	if close := nearest(name, catalogue); close != "" {
+	if close := nearest.To(name, catalogue); close != "" {
 		what += fmt.Sprintf("; the nearest name is %q", close)
 	}
 	if t.imported {

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/vramsim/vramsim/nvml"
-	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 	"github.com/vramsim/vramsim/workloads"
 )
 
@@ -62,7 +62,7 @@ func usagef(format string, args ...any) error {
 // unknown is the error for a name that is none of those there are.
 func unknown(what, name string, names []string) error {
 	err := usagef("there is no %s %q; it is one of %s", what, name, strings.Join(names, ", "))
-	if near := policies.Nearest(name, names); near != "" {
+	if near := nearest.To(name, names); near != "" {
 		return withHint(err, fmt.Sprintf("did you mean %s?", near))
 	}
 	return err

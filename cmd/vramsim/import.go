@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/rundir"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 	"github.com/vramsim/vramsim/workloads/importers"
 )
 
@@ -101,7 +101,7 @@ func unknownFormat(format string) error {
 	if slices.Contains(loadFormats(), format) {
 		return &exitError{code: exitUsage, err: fmt.Errorf("--as %s: these are load times, no trace", format), hint: "vramsim calibrate --from FILE --as " + format + " makes a profile of them"}
 	}
-	if near := policies.Nearest(format, importFormats()); near != "" {
+	if near := nearest.To(format, importFormats()); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return &exitError{code: exitUsage, err: fmt.Errorf("--as %q: there is no such format", format), hint: hint}

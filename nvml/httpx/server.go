@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // server is one API. Models go by keys, which resolve returns. Its methods may
@@ -97,7 +98,7 @@ func match(c *Config, models, present []string, canonical func(string) string) (
 		}
 		taken[keys[i]] = model
 		if !slices.ContainsFunc(present, func(p string) bool { return canonical(p) == keys[i] }) {
-			missing = append(missing, Missing{Model: model, Name: name, Nearest: nearest(name, present)})
+			missing = append(missing, Missing{Model: model, Name: name, Nearest: nearest.To(name, present)})
 		}
 	}
 	if len(missing) > 0 {
@@ -115,36 +116,3 @@ func (c *Config) nameOf(model string) string {
 }
 
 func same(name string) string { return name }
-
-// nearest returns the name with the fewest edits (insertions, deletions,
-// replacements), "" if more than a third of it differs.
-func nearest(name string, names []string) string {
-	best, least := "", len(name)/3+1
-	for _, other := range names {
-		if d := edits(name, other); d < least || d == least && best == "" {
-			best, least = other, d
-		}
-	}
-	return best
-}
-
-// edits is the distance of Levenshtein (1966), row by row.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -170,16 +170,3 @@ func TestRetryable(t *testing.T) {
 		}
 	}
 }
-
-// TestNearest is the distance of Levenshtein, and nothing that is far.
-func TestNearest(t *testing.T) {
-	if d := edits("kitten", "sitting"); d != 3 {
-		t.Errorf("kitten and sitting differ in %d", d)
-	}
-	names := []string{"qwen3", "whisper", "videomae"}
-	for name, want := range map[string]string{"whispr": "whisper", "qwen2": "qwen3", "clap": "", "": ""} {
-		if got := nearest(name, names); got != want {
-			t.Errorf("%q: %q", name, got)
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // vllmServer speaks the API of vLLM's sleep mode, as documented at
@@ -74,7 +75,7 @@ func (s *vllmServer) resolve(ctx context.Context, models []string) ([]string, er
 	for _, model := range models {
 		e := s.engines[model]
 		if e == nil {
-			missing = append(missing, Missing{Model: model, Name: model, Nearest: nearest(model, s.order)})
+			missing = append(missing, Missing{Model: model, Name: model, Nearest: nearest.To(model, s.order)})
 			continue
 		}
 		if err := s.serve(ctx, model, e); err != nil {
@@ -117,7 +118,7 @@ func (s *vllmServer) serve(ctx context.Context, model string, e *vllmEngine) err
 	if slices.Contains(names, want) {
 		return nil
 	}
-	return &MissingError{URL: e.url, Missing: []Missing{{Model: model, Name: want, Nearest: nearest(want, names)}}, Present: names}
+	return &MissingError{URL: e.url, Missing: []Missing{{Model: model, Name: want, Nearest: nearest.To(want, names)}}, Present: names}
 }
 
 // index asks only the servers of the keys: one that is just loading answers

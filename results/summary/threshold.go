@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vramsim/vramsim/results/metrics"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // Threshold is a condition on a figure, like
@@ -80,7 +81,7 @@ func metricNamed(name, selector string) (metrics.Metric, error) {
 		}
 		names[i] = m.Name
 	}
-	return metrics.Metric{}, &ThresholdError{Text: selector, What: fmt.Sprintf("unknown metric %q", name), Nearest: nearest(name, names)}
+	return metrics.Metric{}, &ThresholdError{Text: selector, What: fmt.Sprintf("unknown metric %q", name), Nearest: nearest.To(name, names)}
 }
 
 // filter reads "policy=a,model=b}" which begins at byte offset of selector.
@@ -101,7 +102,7 @@ func (t *Threshold) filter(selector, filters string, offset int) error {
 		case !ok || value == "":
 			return fail(fmt.Sprintf("%q is not of the form key=value", strings.TrimSpace(part)), "")
 		case field == nil:
-			return fail(fmt.Sprintf("unknown filter %q; there are policy, model and tenant", key), nearest(key, Names(fields)))
+			return fail(fmt.Sprintf("unknown filter %q; there are policy, model and tenant", key), nearest.To(key, Names(fields)))
 		case *field != "":
 			return fail(fmt.Sprintf("filter %q is given twice", key), "")
 		}
@@ -123,7 +124,7 @@ func (t *Threshold) condition(text, kind string) error {
 	t.Statistic = strings.TrimSpace(text[:at])
 	allowed := statisticsOf(kind)
 	if !slices.Contains(allowed, t.Statistic) {
-		return fail(0, fmt.Sprintf("%s has no statistic %q but %s", t.Metric, t.Statistic, strings.Join(allowed, ", ")), nearest(t.Statistic, allowed))
+		return fail(0, fmt.Sprintf("%s has no statistic %q but %s", t.Metric, t.Statistic, strings.Join(allowed, ", ")), nearest.To(t.Statistic, allowed))
 	}
 	end := at + 1
 	for end < len(text) && strings.IndexByte("<>=!", text[end]) >= 0 {
@@ -152,7 +153,7 @@ func (t Threshold) Check(policies, models, tenants []string) error {
 			continue
 		}
 		return &ThresholdError{Text: t.expr, Offset: max(0, strings.Index(t.expr, f.name)),
-			What: fmt.Sprintf("unknown %s %q", f.what, f.name), Nearest: nearest(f.name, f.known)}
+			What: fmt.Sprintf("unknown %s %q", f.what, f.name), Nearest: nearest.To(f.name, f.known)}
 	}
 	return nil
 }
@@ -196,41 +197,4 @@ func (t Threshold) holds(v float64) bool {
 		return v == t.Limit
 	}
 	return v != t.Limit
-}
-
-// nearest returns the name with the smallest edit distance to word, or ""
-// if none is at least half alike.
-func nearest(word string, names []string) string {
-	best, least := "", len(word)/2+2
-	for _, name := range names {
-		d := distance(word, name)
-		if strings.HasPrefix(name, word) && word != "" {
-			d = min(d, 1)
-		}
-		if d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/scheduler/nearest"
 )
 
 // Error is one thing wrong with an experiment, at its place.
@@ -137,7 +137,7 @@ func printable(r rune) string {
 
 // suggest ends a message with the nearest valid name or all of a few.
 func suggest(word string, names []string) string {
-	if near := policies.Nearest(word, names); near != "" {
+	if near := nearest.To(word, names); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(names) == 0 || len(names) > 24 {

@@ -52,7 +52,7 @@ func bench(tb testing.TB, kind httpx.Kind, plan scheduler.Plan, script executort
 	f := newFake(tb, onServer(kind, plan.Models)...)
 	f.memory, f.refuses = script.Memory, true
 	cfg := f.serve(kind)
-	cfg.LoadTimeout, cfg.RunTimeout, cfg.UnloadTimeout = time.Second, time.Second, time.Second
+	cfg.LoadTimeout, cfg.RunTimeout, cfg.UnloadTimeout = time.Second, time.Second, 8*time.Second
 	if kind != httpx.VLLM {
 		cfg.Names = map[string]string{}
 		for i := range plan.Models {

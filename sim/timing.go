@@ -51,12 +51,13 @@ func (t *Timing) Of(c scheduler.Command) (took scheduler.Time, fails bool, err e
 		for i := range c.Items {
 			t.w.members = append(t.w.members, c.Items[i].ID)
 		}
-		err = t.w.startBatch(ev)
+		err = t.w.startBatch(&ev)
 	case scheduler.OpLoad:
 		ev.Kind = scheduler.LoadStarted
-		err = t.w.startLoad(ev.WithTier(c.Tier))
+		ev = ev.WithTier(c.Tier)
+		err = t.w.startLoad(&ev)
 	default:
-		err = t.w.startEvict(ev)
+		err = t.w.startEvict(&ev)
 	}
 	if err != nil {
 		return 0, false, err

@@ -243,11 +243,11 @@ func (w *World) Start(ev scheduler.Event) error {
 		w.setTimer(ev.ID, scheduler.Time(ev.Value))
 		return nil
 	case scheduler.BatchStarted:
-		return w.startBatch(ev)
+		return w.startBatch(&ev)
 	case scheduler.LoadStarted:
-		return w.startLoad(ev)
+		return w.startLoad(&ev)
 	case scheduler.EvictStarted:
-		return w.startEvict(ev)
+		return w.startEvict(&ev)
 	}
 	return fmt.Errorf("sim: %v is no effect", ev.Kind)
 }
@@ -257,7 +257,7 @@ func (w *World) setTimer(id int64, at scheduler.Time) {
 	w.timerAt = min(w.timers[0], w.timers[1])
 }
 
-func (w *World) startLoad(ev scheduler.Event) error {
+func (w *World) startLoad(ev *scheduler.Event) error {
 	n := w.started[ev.Model]
 	w.started[ev.Model]++
 	took := w.fixed[ev.Model].load[ev.Tier()]
@@ -273,7 +273,7 @@ func (w *World) startLoad(ev scheduler.Event) error {
 	return w.schedule(ev, took, scheduler.LoadFinished)
 }
 
-func (w *World) startEvict(ev scheduler.Event) error {
+func (w *World) startEvict(ev *scheduler.Event) error {
 	n := w.evicts[ev.Model]
 	w.evicts[ev.Model]++
 	took, dist := w.fixed[ev.Model].unload, w.cfg.Models[ev.Model].Unload
@@ -286,7 +286,7 @@ func (w *World) startEvict(ev scheduler.Event) error {
 	return w.schedule(ev, took, scheduler.EvictFinished)
 }
 
-func (w *World) startBatch(ev scheduler.Event) error {
+func (w *World) startBatch(ev *scheduler.Event) error {
 	took, end := w.batchTime(ev.Model), scheduler.BatchFinished
 	if w.running != nil {
 		lowest, attempt := w.lowestMember()
@@ -378,7 +378,7 @@ func (w *World) workOf(id scheduler.ItemID) int64 {
 }
 
 // schedule makes the end of an effect a future fact.
-func (w *World) schedule(ev scheduler.Event, took scheduler.Time, how scheduler.Kind) error {
+func (w *World) schedule(ev *scheduler.Event, took scheduler.Time, how scheduler.Kind) error {
 	at, ok := scheduler.AddTime(ev.At, took)
 	if !ok {
 		return &OverflowError{At: ev.At, Duration: took, Item: -1, What: fmt.Sprintf("%v of model %q", ev.Kind, w.cfg.Models[ev.Model].Name)}

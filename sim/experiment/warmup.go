@@ -100,6 +100,9 @@ type backlog struct {
 
 // Append implements scheduler.Sink. The events are those of one step.
 func (b *backlog) Append(events []scheduler.Event) error {
+	if len(events) == 0 { // the step has failed before its first event
+		return nil
+	}
 	b.look(events[0].At)
 	b.now = b.core.View().InSystem()
 	if n := b.core.View().ArrivedNow(); n > 0 {
@@ -111,10 +114,11 @@ func (b *backlog) Append(events []scheduler.Event) error {
 
 // look notes what there was until the present event.
 func (b *backlog) look(at scheduler.Time) {
-	for at > mostLooks*b.step {
+	before := at - 1 // no product of a step reaches the end of time
+	for before/b.step >= mostLooks {
 		b.thin()
 	}
-	for scheduler.Time(len(b.looks))*b.step < at {
+	for at > 0 && scheduler.Time(len(b.looks)) <= before/b.step {
 		b.looks = append(b.looks, float64(b.now))
 	}
 }

@@ -63,6 +63,20 @@ func TestNoSteadyState(t *testing.T) {
 	}
 }
 
+// TestBacklogUpToTheEndOfTime: the looks stay few, and their steps within the
+// clock, however long the run.
+func TestBacklogUpToTheEndOfTime(t *testing.T) {
+	b := backlog{step: 1}
+	for _, at := range []scheduler.Time{0, 1, mostLooks, mostLooks + 1, 1 << 62, 1<<62 + 1, scheduler.MaxTime - 1} {
+		if b.look(at); len(b.looks) > mostLooks || at > 0 && scheduler.Time(len(b.looks)) != (at-1)/b.step+1 {
+			t.Fatalf("%d looks in steps of %d until %d", len(b.looks), b.step, at)
+		}
+	}
+	if err := b.Append(nil); err != nil || len(b.looks) > mostLooks {
+		t.Errorf("no events: %v, %d looks", err, len(b.looks))
+	}
+}
+
 // TestStatedWarmup: nothing is simulated to find it.
 func TestStatedWarmup(t *testing.T) {
 	cell := parse(t, queueText("90s", "{use: fifo}", 300), Options{}).Cells[0]

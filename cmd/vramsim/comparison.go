@@ -348,7 +348,7 @@ func wholeSteps(events []scheduler.Event) []scheduler.Event {
 func (c *comparison) close(ctx context.Context, l *foldedLog) error {
 	cell := c.measured.exp.Cells[l.at.cell]
 	config := func() (scheduler.Config, error) {
-		setup, err := cell.Setup(l.at.policy, l.at.replicate, thisBuild().Version)
+		setup, err := cell.Prepare(l.at.policy, l.at.replicate, thisBuild().Version)
 		if err != nil {
 			return scheduler.Config{}, err
 		}

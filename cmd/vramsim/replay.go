@@ -281,7 +281,7 @@ func configOf(h eventlog.Header) (cfg [2]scheduler.Config, err error) {
 				continue
 			}
 			for i := range cfg {
-				setup, err := cell.Setup(p, h.Replicate, thisBuild().Version)
+				setup, err := cell.Prepare(p, h.Replicate, thisBuild().Version)
 				if err != nil {
 					return cfg, err
 				}

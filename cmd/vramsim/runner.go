@@ -164,7 +164,7 @@ func (r *runner) resume() (done int, err error) {
 		if err != nil {
 			return done, err
 		}
-		setup, err := r.exp.Cells[u.cell].Setup(u.policy, u.replicate, r.version)
+		setup, err := r.exp.Cells[u.cell].Prepare(u.policy, u.replicate, r.version)
 		if err != nil {
 			return done, err
 		}

@@ -61,6 +61,41 @@ output: {report: [], charts: []}
 	}
 }
 
+// TestWhatIfKeepsTheFoundWarmup: both sides of a what-if are measured from where
+// the run was, whatever the two policies alone would need.
+func TestWhatIfKeepsTheFoundWarmup(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := `version: 1
+name: rush
+seed: 7
+hardware: {gpus: [{name: g, memory: 12GB}]}
+models: {a: {memory: 5GB, load: 4s, batch: {max: 8, base: 100ms, per_item: 60ms}}, b: {memory: 9GB, load: 5s, batch: {max: 8, base: 150ms, per_item: 80ms}}}
+workload: {warmup: auto, arrivals: {piecewise: {window: 10m, counts: [9000, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600]}}, streams: {models: [a, b]}}
+policies: [{use: seed}, {use: sticky}, {use: longest}]
+output: {report: [], charts: []}
+`
+	if err := os.WriteFile("rush.yaml", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := vramsim(t, "run", "rush.yaml", "-o", "runs"); code != exitOK {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	run := filepath.Join("runs", "rush", "latest")
+	if s := summaryOf(t, "runs"); *s.Cells[0].Warmup < 600 || s.Cells[0].Policies[2].Status != summary.Invalid {
+		t.Fatalf("warm-up of %v s, longest is %s", *s.Cells[0].Warmup, s.Cells[0].Policies[2].Status)
+	}
+	seed, _ := whatIfOf(t, run, "--from", "seed", "--policy", "seed", "--at", "0s")
+	longest, sooner := whatIfOf(t, run, "--from", "longest", "--policy", "seed", "--at", "0s")
+	for metric, want := range seed {
+		if sooner[metric] != want {
+			t.Errorf("%s: %s of seed, %s where it takes over at once", metric, want, sooner[metric])
+		}
+	}
+	if longest["items_arrived"] != seed["items_arrived"] {
+		t.Errorf("%s items arrive as it was, %s under seed", longest["items_arrived"], seed["items_arrived"])
+	}
+}
+
 // summaryOf reads the summary of the newest run in a folder.
 func summaryOf(t *testing.T, folder string) (s summary.Summary) {
 	t.Helper()

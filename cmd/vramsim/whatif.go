@@ -92,14 +92,18 @@ func (a *app) whatIf(ctx context.Context, path, policy, at, cellID, from string,
 	if err != nil {
 		return err
 	}
-	was, end, err := foldLog(logPath)
+	warmup, err := warmupOf(ctx, logPath)
+	if err != nil {
+		return err
+	}
+	was, end, err := foldLog(logPath, warmup)
 	if err != nil {
 		return err
 	}
 	if time > end {
 		return usagef("--at %s: the log ends at %v, nothing is left to take over then", at, end)
 	}
-	forked, names, err := a.runFork(ctx, logPath, policy, time)
+	forked, names, err := a.runFork(ctx, logPath, policy, time, warmup)
 	if err != nil {
 		return err
 	}
@@ -126,39 +130,64 @@ func logToFork(path, cellID, policy string, replicate int) (string, error) {
 	return dir.Join(rundir.Replicate(cell.ID, policy, replicate), "events.log"), r.Close()
 }
 
+// cellOf is the cell of a log's header, with the policies that are named or, of
+// none, those that were run.
+func cellOf(h eventlog.Header, names []string) (*experiment.Cell, error) {
+	exp, err := experiment.Parse("header", ".", []byte(h.Experiment), policies.Builtin(), experiment.Options{Search: traceFolders(), Policies: names})
+	if err != nil {
+		return nil, err
+	}
+	for _, cell := range exp.Cells {
+		if cell.ID == h.Cell {
+			return cell, nil
+		}
+	}
+	return nil, fmt.Errorf("the experiment in the log's header has no cell %q", h.Cell)
+}
+
+// warmupOf is the warm-up of the run that a log is of, be it found: then all
+// the policies of that run had a say in it.
+func warmupOf(ctx context.Context, path string) (w experiment.Warmup, err error) {
+	r, err := eventlog.Open(path)
+	if err != nil {
+		return w, logError(err)
+	}
+	defer r.Close()
+	cell, err := cellOf(r.Header(), nil)
+	if err != nil {
+		return w, err
+	}
+	return cell.Warmup(ctx)
+}
+
 // setups prepares the run of a log's header under its own policy and another.
-func setups(h eventlog.Header, policy string) (both [2]*experiment.Setup, err error) {
+func setups(h eventlog.Header, policy string, warmup experiment.Warmup) (both [2]*experiment.Setup, err error) {
 	names := []string{h.Policy}
 	if policy != h.Policy {
 		names = append(names, policy)
 	}
-	exp, err := experiment.Parse("header", ".", []byte(h.Experiment), policies.Builtin(), experiment.Options{Search: traceFolders(), Policies: names})
+	cell, err := cellOf(h, names)
 	if err != nil {
 		return both, err
 	}
-	for _, cell := range exp.Cells {
-		if cell.ID != h.Cell {
-			continue
+	cell.Settle(warmup)
+	for i := range both {
+		if both[i], err = cell.Setup(min(i, len(names)-1), h.Replicate, thisBuild().Version); err != nil {
+			return both, err
 		}
-		for i := range both {
-			if both[i], err = cell.Setup(min(i, len(names)-1), h.Replicate, thisBuild().Version); err != nil {
-				return both, err
-			}
-		}
-		return both, nil
 	}
-	return both, fmt.Errorf("the experiment in the log's header has no cell %q", h.Cell)
+	return both, nil
 }
 
 // foldLog returns the result of a log and when it ends.
-func foldLog(path string) (result *metrics.Result, end scheduler.Time, err error) {
+func foldLog(path string, warmup experiment.Warmup) (result *metrics.Result, end scheduler.Time, err error) {
 	r, err := eventlog.Open(path)
 	if err != nil {
 		return nil, 0, logError(err)
 	}
 	defer r.Close()
 	h := r.Header()
-	both, err := setups(h, h.Policy)
+	both, err := setups(h, h.Policy, warmup)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -221,13 +250,13 @@ func orderOf(row experiment.Row) string {
 
 // runFork simulates the fork and returns its result and what the two policies
 // are called.
-func (a *app) runFork(ctx context.Context, path, policy string, at scheduler.Time) (result *metrics.Result, names [2]string, err error) {
+func (a *app) runFork(ctx context.Context, path, policy string, at scheduler.Time, warmup experiment.Warmup) (result *metrics.Result, names [2]string, err error) {
 	r, err := eventlog.Open(path)
 	if err != nil {
 		return nil, names, logError(err)
 	}
 	defer r.Close()
-	both, err := setups(r.Header(), policy)
+	both, err := setups(r.Header(), policy, warmup)
 	if err != nil {
 		return nil, names, err
 	}

@@ -68,25 +68,22 @@ func (s *Setup) Close() error {
 // program, a part of the run's id. It may be called concurrently. Where the
 // warm-up is to be found, it is found now unless Warmup was called before.
 func (c *Cell) Setup(policyIndex, replicate int, version string) (*Setup, error) {
-	if policyIndex < 0 || policyIndex >= len(c.policies) || replicate < 0 {
-		return nil, fmt.Errorf("there is no policy %d of %d, or no replicate %d", policyIndex, len(c.policies), replicate)
-	}
-	window, err := c.window()
+	s, err := c.Prepare(policyIndex, replicate, version)
 	if err != nil {
 		return nil, err
 	}
-	return c.setup(policyIndex, replicate, version, window)
+	if s.Window, err = c.window(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
-// window is what the metrics of the cell's runs count.
-func (c *Cell) window() (Window, error) {
-	w, err := c.Warmup(context.Background())
-	win := c.workload.window()
-	win.Warmup = w.From
-	return win, err
-}
-
-func (c *Cell) setup(policyIndex, replicate int, version string, window Window) (*Setup, error) {
+// Prepare is Setup for a run that nobody measures: its Window is empty, and no
+// warm-up is found.
+func (c *Cell) Prepare(policyIndex, replicate int, version string) (*Setup, error) {
+	if policyIndex < 0 || policyIndex >= len(c.policies) || replicate < 0 {
+		return nil, fmt.Errorf("there is no policy %d of %d, or no replicate %d", policyIndex, len(c.policies), replicate)
+	}
 	p := &c.policies[policyIndex]
 	built, err := p.set.New(p.spec, c.env(replicate))
 	if err != nil {
@@ -96,7 +93,7 @@ func (c *Cell) setup(policyIndex, replicate int, version string, window Window) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Setup{Source: source, Policy: c.Policies[policyIndex], Contracts: built.Contracts, Window: window,
+	s := &Setup{Source: source, Policy: c.Policies[policyIndex], Contracts: built.Contracts,
 		Seed: c.seed, Replicate: replicate, RunID: c.runID(policyIndex, replicate, version), closer: closer}
 	if c.workload.generated == nil || c.workload.generated.Streams == nil {
 		s.Namer, _ = source.(scheduler.Namer)
@@ -116,6 +113,14 @@ func (c *Cell) setup(policyIndex, replicate int, version string, window Window) 
 	}
 	s.World, s.sim = sim.New(world), world
 	return s, nil
+}
+
+// window is what the metrics of the cell's runs count.
+func (c *Cell) window() (Window, error) {
+	w, err := c.Warmup(context.Background())
+	win := c.workload.window()
+	win.Warmup = w.From
+	return win, err
 }
 
 // OnHardware returns why the cell cannot be carried out on devices, nil if it

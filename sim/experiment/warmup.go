@@ -50,6 +50,15 @@ func (c *Cell) Warmup(ctx context.Context) (Warmup, error) {
 	return *c.settling.found, nil
 }
 
+// Settle makes a warm-up that of the cell, as if it had been found: of the same
+// cell with other policies, so that theirs are measured over the same time. It
+// does nothing where the experiment states one.
+func (c *Cell) Settle(w Warmup) {
+	c.settling.mutex.Lock()
+	defer c.settling.mutex.Unlock()
+	c.settling.found = &w
+}
+
 func (c *Cell) findWarmup(ctx context.Context) (Warmup, error) {
 	w := Warmup{Unsteady: make([]bool, len(c.policies))}
 	for p := range c.policies {
@@ -67,7 +76,7 @@ func (c *Cell) findWarmup(ctx context.Context) (Warmup, error) {
 // settlesAt simulates the first replicate of a policy and returns from when on
 // it is steady. A run that fails is not; those that are measured say why.
 func (c *Cell) settlesAt(ctx context.Context, policy int) (at scheduler.Time, steady bool, err error) {
-	setup, err := c.setup(policy, 0, "", Window{})
+	setup, err := c.Prepare(policy, 0, "")
 	if err != nil {
 		return 0, false, err
 	}

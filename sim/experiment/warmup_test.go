@@ -77,6 +77,25 @@ func TestBacklogUpToTheEndOfTime(t *testing.T) {
 	}
 }
 
+// TestPrepareFindsNoWarmup: it is not asked for what nobody measures, and one
+// that was found elsewhere is taken.
+func TestPrepareFindsNoWarmup(t *testing.T) {
+	cell := parse(t, queueText("auto", "{use: fifo}", 300), Options{}).Cells[0]
+	setup, err := cell.Prepare(0, 1, "v")
+	if err != nil || setup.Window != (Window{}) || cell.settling.found != nil || setup.Close() != nil {
+		t.Errorf("prepared: %+v, %v; found %+v", setup.Window, err, cell.settling.found)
+	}
+	cell.Settle(Warmup{From: 7, Unsteady: []bool{false, true}})
+	if setup, err := cell.Setup(0, 1, "v"); err != nil || setup.Window.Warmup != 7 || setup.Close() != nil {
+		t.Errorf("settled: %+v, %v", setup.Window, err)
+	}
+	cell = parse(t, queueText("90s", "{use: fifo}", 300), Options{}).Cells[0]
+	cell.Settle(Warmup{From: 7})
+	if w, err := cell.Warmup(t.Context()); err != nil || w.From != 90e9 {
+		t.Errorf("a stated one is settled: %+v, %v", w, err)
+	}
+}
+
 // TestStatedWarmup: nothing is simulated to find it.
 func TestStatedWarmup(t *testing.T) {
 	cell := parse(t, queueText("90s", "{use: fifo}", 300), Options{}).Cells[0]

@@ -24,8 +24,8 @@ func newCompare(a *app) *cobra.Command {
 		Use:   "compare RUN RUN...",
 		Short: "compare finished runs",
 		Long: `Compare finished runs, cell by cell: policies are named policy@run. Replicates
-are paired where workload and seeds match; runs for which they do not are
-refused without --unpaired, which uses Welch's test.`,
+are paired where workload and seeds match, and the warm-up if it was found;
+runs for which they do not are refused without --unpaired, which uses Welch's test.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) >= 2 {
 				return nil

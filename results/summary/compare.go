@@ -174,7 +174,7 @@ func ratio(value, base float64) Number {
 
 // ErrUnpaired is wrapped by the error of Compare for runs whose replicates do
 // not belong together.
-var ErrUnpaired = errors.New("the runs cannot be compared replicate by replicate: workloads or seeds differ")
+var ErrUnpaired = errors.New("the runs cannot be compared replicate by replicate: workloads, seeds or the warm-ups that were found differ")
 
 // ErrNothingInCommon is returned by Compare for runs without a common cell.
 var ErrNothingInCommon = errors.New("the runs have no cell in common")
@@ -222,9 +222,10 @@ func Compare(runs []Labelled, unpaired bool) (*Summary, error) {
 func at(policy, label string) string { return policy + "@" + label }
 
 // mergeCell joins the cells of all runs that set what cell of the first sets.
-// Of its bounds those stay that all of them have: others do not hold for all.
+// Of its bounds and its warm-up those stay that all of them have: others do not
+// hold for all.
 func mergeCell(runs []Labelled, cell *Cell, unpaired bool) (Cell, bool, error) {
-	merged := Cell{ID: cell.ID, Set: maps.Clone(cell.Set), Workload: cell.Workload, Bounds: maps.Clone(cell.Bounds), Policies: []Policy{}}
+	merged := Cell{ID: cell.ID, Set: maps.Clone(cell.Set), Workload: cell.Workload, Warmup: cell.Warmup, Bounds: maps.Clone(cell.Bounds), Policies: []Policy{}}
 	var against []string // what each merged policy is compared with
 	for _, r := range runs {
 		i := slices.IndexFunc(r.Run.Cells, func(c Cell) bool { return maps.Equal(c.Set, cell.Set) })
@@ -235,6 +236,9 @@ func mergeCell(runs []Labelled, cell *Cell, unpaired bool) (Cell, bool, error) {
 		maps.DeleteFunc(merged.Bounds, func(figure string, b Bound) bool { return !b.equal(other.Bounds[figure]) })
 		if !unpaired && (cell.Workload == "" || other.Workload != cell.Workload) {
 			return Cell{}, false, fmt.Errorf("%s, cell %s: %w", r.Label, other.ID, ErrUnpaired)
+		}
+		if merged.Warmup != nil && (other.Warmup == nil || *other.Warmup != *merged.Warmup) {
+			merged.Warmup = nil
 		}
 		for _, p := range other.Policies {
 			against = append(against, opponent(runs[0], cell, p.Policy, r.Label))

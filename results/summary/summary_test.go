@@ -453,6 +453,28 @@ func TestCompareKeepsCommonBounds(t *testing.T) {
 	}
 }
 
+// TestCompareKeepsTheCommonWarmup: it is that of the figures only if all runs
+// found the same.
+func TestCompareKeepsTheCommonWarmup(t *testing.T) {
+	built := func(warmup float64) *Summary {
+		in := input()
+		in.Cells[0].Warmup = &warmup
+		return Build(in)
+	}
+	for _, c := range []struct {
+		other *Summary
+		kept  bool
+	}{{built(7), true}, {built(8), false}, {Build(input()), false}} {
+		s, err := Compare([]Labelled{{"old", built(7)}, {"new", c.other}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := s.Cells[0].Warmup; (w != nil) != c.kept || w != nil && *w != 7 {
+			t.Errorf("7 s and %v: %v", c.other.Cells[0].Warmup, w)
+		}
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

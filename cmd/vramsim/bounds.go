@@ -14,13 +14,22 @@ import (
 // findBounds computes for each cell what no policy can beat, some cells at
 // once. A cell without bounds has none in the summary.
 func (r *runner) findBounds(ctx context.Context, jobs int) error {
+	return errors.Join(r.eachCell(jobs, func(c int, cell *experiment.Cell) (err error) {
+		r.bounds[c], err = boundsOf(ctx, cell)
+		return err
+	})...)
+}
+
+// eachCell does something with every cell, some at once, and returns what went
+// wrong with each.
+func (r *runner) eachCell(jobs int, do func(int, *experiment.Cell) error) []error {
 	errs := make([]error, len(r.exp.Cells))
 	queue := make(chan int)
 	var workers sync.WaitGroup
 	for range min(jobs, len(r.exp.Cells)) {
 		workers.Go(func() {
 			for c := range queue {
-				r.bounds[c], errs[c] = boundsOf(ctx, r.exp.Cells[c])
+				errs[c] = do(c, r.exp.Cells[c])
 			}
 		})
 	}
@@ -29,7 +38,7 @@ func (r *runner) findBounds(ctx context.Context, jobs int) error {
 	}
 	close(queue)
 	workers.Wait()
-	return errors.Join(errs...)
+	return errs
 }
 
 func boundsOf(ctx context.Context, cell *experiment.Cell) (map[string][]float64, error) {

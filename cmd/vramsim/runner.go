@@ -181,15 +181,19 @@ func (r *runner) resume() (done int, err error) {
 	return done, nil
 }
 
-// settle finds the warm-ups that are not stated.
-func (r *runner) settle(ctx context.Context) error {
-	for c, cell := range r.exp.Cells {
+// settle finds the warm-ups that are not stated, of some cells at once. Those
+// that were found before an interruption are noted.
+func (r *runner) settle(ctx context.Context, jobs int) error {
+	errs := r.eachCell(jobs, func(c int, cell *experiment.Cell) error {
 		w, err := cell.Warmup(ctx)
+		if err == nil && w.Unsteady != nil {
+			r.warmups[c] = &w
+		}
+		return err
+	})
+	for _, err := range errs {
 		if err != nil {
 			return err
-		}
-		if w.Unsteady != nil {
-			r.warmups[c] = &w
 		}
 	}
 	return nil
@@ -211,7 +215,7 @@ func (r *runner) run(ctx context.Context, jobs int) error {
 			todo = append(todo, u)
 		}
 	}
-	if err := r.settle(ctx); err != nil {
+	if err := r.settle(ctx, jobs); err != nil {
 		return err
 	}
 	bar := r.app.newProgress(len(todo), r.doing)

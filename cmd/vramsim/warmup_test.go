@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
+	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/results/summary"
+	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // TestAutoWarmup: a rush at the start is left out of the figures, as if its
@@ -93,6 +98,36 @@ output: {report: [], charts: []}
 	}
 	if longest["items_arrived"] != seed["items_arrived"] {
 		t.Errorf("%s items arrive as it was, %s under seed", longest["items_arrived"], seed["items_arrived"])
+	}
+}
+
+// TestWarmupsUntilAnInterruption: those that were found are noted, whichever
+// cells they are of.
+func TestWarmupsUntilAnInterruption(t *testing.T) {
+	exp, err := experiment.Parse("x", ".", []byte(`version: 1
+name: x
+hardware: {gpus: [{name: g, memory: 2GB}]}
+models: {a: {memory: 1GB, load: 1s, batch: {max: 1, base: 1s}}}
+workload: {warmup: auto, items: 300, arrivals: {poisson: {rate: 0.5/s}}, streams: {models: [a]}}
+policies: [{use: fifo}]
+sweep: {axes: {'hardware.gpus[0].memory': [2GB, 3GB, 4GB]}}
+`), policies.Builtin(), experiment.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(&app{}, exp, nil)
+	if _, err := exp.Cells[1].Warmup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, jobs := range []int{1, 2, 8} {
+		if err := r.settle(cancelled, jobs); !errors.Is(err, context.Canceled) || r.warmups[0] != nil || r.warmups[1] == nil || r.warmups[2] != nil {
+			t.Errorf("%d jobs: %v, %v", jobs, err, r.warmups)
+		}
+	}
+	if err := r.settle(t.Context(), 2); err != nil || slices.Contains(r.warmups, nil) {
+		t.Errorf("%v, %v", err, r.warmups)
 	}
 }
 

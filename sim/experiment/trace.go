@@ -44,8 +44,9 @@ func (t *tables) traceTables() {
 		}, t.formatKeys()...)...)
 }
 
-// trace reads the trace of a workload: a path, or a mapping.
-func (d *decoder) trace(w *fields, models []model) *recorded {
+// trace reads the trace of a workload: a path, or a mapping. A warm-up that is
+// stated must leave something of it.
+func (d *decoder) trace(w *fields, models []model, warmup scheduler.Time) *recorded {
 	n, path := w.get("trace")
 	if n == nil {
 		return nil
@@ -106,20 +107,12 @@ func (d *decoder) trace(w *fields, models []model) *recorded {
 		return nil
 	}
 	t.check(d, file)
-	if _, last := t.trace.Span(); d.warmupOf(w) > last {
-		d.errorf(w.n.child("warmup").at, "%s.warmup is %v, after the last arrival at %v; nothing would be measured", w.path, d.warmupOf(w), last)
+	if _, last := t.trace.Span(); warmup > last {
+		d.errorf(w.n.child("warmup").at, "%s.warmup is %v, after the last arrival at %v; nothing would be measured", w.path, warmup, last)
 	}
 	t.rates, _ = t.trace.OfferedRates(t.catalogue, t.rename)
 	t.warnings = d.files.warnings[t.trace]
 	return t
-}
-
-// warmupOf returns the warm-up of a workload that has been read so far.
-func (d *decoder) warmupOf(w *fields) scheduler.Time {
-	if v := w.n.child("warmup"); !w.given("warmup") || v.kind == scalarNode && v.text == autoWarmup {
-		return 0
-	}
-	return w.time("warmup")
 }
 
 func (d *decoder) factor(n *node, path string) workloads.Factor {

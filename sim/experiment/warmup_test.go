@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/workloads"
 )
 
 // queueText is one model with random arrivals and services of a second, in the
@@ -94,6 +97,24 @@ func TestPrepareFindsNoWarmup(t *testing.T) {
 	if w, err := cell.Warmup(t.Context()); err != nil || w.From != 90e9 {
 		t.Errorf("a stated one is settled: %+v, %v", w, err)
 	}
+}
+
+// TestWrongWarmupOfATrace: it is told once, and one that leaves nothing is wrong.
+func TestWrongWarmupOfATrace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "t.jsonl")
+	if err := os.WriteFile(file, []byte(workloads.Header+"\n"+`{"id":"a","model":"m","at_ns":7}`+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := func(warmup string) string {
+		return "version: 1\nhardware: {gpus: [{memory: 2GB}]}\nmodels: {m: {memory: 1GB, load: 1s, batch: {max: 1, base: 1s}}}\nworkload: {warmup: " + warmup + ", trace: " + file + "}\npolicies: [{use: fifo}]\n"
+	}
+	for warmup, want := range map[string]string{"automatic": "or auto", "1s": "nothing would be measured"} {
+		if err := parseError(t, text(warmup)); !strings.Contains(err, want) || strings.Count(err, "workload.warmup is") != 1 {
+			t.Errorf("%s: %s", warmup, err)
+		}
+	}
+	parse(t, text("7ns"), Options{})
+	parse(t, text("auto"), Options{})
 }
 
 // TestStatedWarmup: nothing is simulated to find it.

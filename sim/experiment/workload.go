@@ -112,7 +112,7 @@ func (d *decoder) workload(n *node, path string, models []model) workload {
 		return w
 	}
 	if f.given("trace") {
-		w.trace = d.trace(&f, models)
+		w.trace = d.trace(&f, models, w.warmup)
 		return w
 	}
 	w.generated = d.generated(&f, models)

@@ -89,6 +89,41 @@ func TestLateSinks(t *testing.T) {
 	}
 }
 
+// failing is a policy that does as another for so many decisions and then
+// something that is not allowed.
+type failing struct {
+	scheduler.Policy
+	after int
+}
+
+func (f *failing) Next(v *scheduler.View) scheduler.Decision {
+	if f.after--; f.after < 0 {
+		return scheduler.Decision{Kind: scheduler.DecideRun, Model: 99}
+	}
+	return f.Policy.Next(v)
+}
+
+// TestLateSinksOfAFailingPolicy: what the last step has done before it failed is
+// theirs, too.
+func TestLateSinksOfAFailingPolicy(t *testing.T) {
+	for _, after := range []int{0, 1, 2, 3, 1000, 1001} {
+		core, err := scheduler.New(scheduler.Config{Policy: &failing{anyReady{}, after},
+			Models:  []scheduler.Model{{Name: "m", Bytes: 1, Batch: scheduler.BatchCost{Max: 1, Base: 1}}},
+			Devices: []scheduler.Device{{Name: "d", Budget: 1, Slots: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var prompt, late []scheduler.Event
+		err = scheduler.Drive(t.Context(), core, &instantWorld{arrivals: 2000, onStart: func(scheduler.Event) {}},
+			scheduler.Late{Sink: sinkFunc(func(events []scheduler.Event) error { late = append(late, events...); return nil })},
+			sinkFunc(func(events []scheduler.Event) error { prompt = append(prompt, events...); return nil }))
+		var illegal *scheduler.IllegalDecision
+		if !errors.As(err, &illegal) || len(prompt) == 0 || !slices.Equal(prompt, late) {
+			t.Errorf("after %d decisions: %v; the late sink has %d events, the prompt one %d", after, err, len(late), len(prompt))
+		}
+	}
+}
+
 // TestLateSinkFails: its error ends the run, once.
 func TestLateSinkFails(t *testing.T) {
 	broken, calls := errors.New("broken"), 0

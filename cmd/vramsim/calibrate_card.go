@@ -94,7 +94,7 @@ func (a *app) fromCard(cmd *cobra.Command, args []string, in *calibrateFlags) (p
 // equipped opens the run whose executors and catalogue are used. Each stage
 // needs its own: an executor is opened once.
 func (b *measuring) equipped(exp *experiment.Experiment, use func(*equipment) error) error {
-	setup, err := exp.Cells[0].Setup(0, 0, thisBuild().Version)
+	setup, err := exp.Cells[0].Prepare(0, 0, thisBuild().Version)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ const (
 // link measures loads of models that only have a size, from 64 MiB to 5 GiB or
 // what fits: the line through them predicts models that were not measured.
 func (b *measuring) link(ctx context.Context) error {
-	setup, err := b.exp.Cells[0].Setup(0, 0, thisBuild().Version)
+	setup, err := b.exp.Cells[0].Prepare(0, 0, thisBuild().Version)
 	if err != nil {
 		return err
 	}

@@ -173,6 +173,9 @@ func setups(h eventlog.Header, policy string, warmup experiment.Warmup) (both [2
 	cell.Settle(warmup)
 	for i := range both {
 		if both[i], err = cell.Setup(min(i, len(names)-1), h.Replicate, thisBuild().Version); err != nil {
+			for _, made := range both[:i] {
+				err = errors.Join(err, made.Close())
+			}
 			return both, err
 		}
 	}

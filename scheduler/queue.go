@@ -113,11 +113,7 @@ func (q *queue) push(t *itemTable, s slotID) {
 // remove takes an item out from wherever it stands.
 func (q *queue) remove(t *itemTable, s slotID) {
 	it := t.at(s)
-	q.n--
-	q.work -= it.work
-	if it.work != WorkUnit {
-		q.odd--
-	}
+	q.uncount(it)
 	if q.ordered {
 		q.extract(t, s)
 		return
@@ -127,14 +123,18 @@ func (q *queue) remove(t *itemTable, s slotID) {
 	q.skip()
 }
 
-// pop takes the first item out.
-func (q *queue) pop(t *itemTable, s slotID) {
-	it := t.at(s)
+func (q *queue) uncount(it *item) {
 	q.n--
 	q.work -= it.work
 	if it.work != WorkUnit {
 		q.odd--
 	}
+}
+
+// pop takes s, the first item, out.
+func (q *queue) pop(t *itemTable, s slotID) {
+	it := t.at(s)
+	q.uncount(it)
 	if q.ordered {
 		q.extract(t, s)
 		return

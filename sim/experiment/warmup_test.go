@@ -53,6 +53,39 @@ func TestWarmupIsFound(t *testing.T) {
 	}
 }
 
+// TestLatestWarmupCounts: that of a cell is the latest that one of its policies
+// alone would have.
+func TestLatestWarmupCounts(t *testing.T) {
+	text := func(use ...string) string {
+		return fmt.Sprintf(`version: 1
+name: q
+seed: 7
+replicates: 1
+hardware: {gpus: [{name: g, memory: 12GB}]}
+models: {a: {memory: 7GB, load: 4s, batch: {max: 8, base: 100ms, per_item: 60ms}}, b: {memory: 7GB, load: 5s, batch: {max: 8, base: 150ms, per_item: 80ms}}}
+workload: {warmup: auto, arrivals: {piecewise: {window: 10m, counts: [9000, 900, 900, 900, 900, 900, 900, 900, 900, 900]}}, streams: {models: [a, b]}}
+policies: [{use: %s}]
+baseline: %s
+`, strings.Join(use, "}, {use: "), use[0])
+	}
+	warmup := func(use ...string) scheduler.Time {
+		w, err := parse(t, text(use...), Options{}).Cells[0].Warmup(t.Context())
+		if err != nil || slices.Contains(w.Unsteady, true) {
+			t.Fatalf("%v: %+v, %v", use, w, err)
+		}
+		return w.From
+	}
+	sticky, oldest := warmup("sticky"), warmup("oldest")
+	if sticky == oldest {
+		t.Fatalf("both settle at %v", sticky)
+	}
+	for _, use := range [][]string{{"sticky", "oldest"}, {"oldest", "sticky"}} {
+		if from := warmup(use...); from != max(sticky, oldest) {
+			t.Errorf("%v: %v, alone %v and %v", use, from, sticky, oldest)
+		}
+	}
+}
+
 // TestNoSteadyState: what grows throughout, and what is too short, does not
 // settle, and has no say in where the others do.
 func TestNoSteadyState(t *testing.T) {

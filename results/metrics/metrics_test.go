@@ -262,7 +262,7 @@ func TestQuantilesAreOrderStatistics(t *testing.T) {
 			values := func(f func([]int64)) { s.each(latency, nil, f) }
 			d := newDigest()
 			d.look(values)
-			find, twice := d.finder(), d.finder()
+			find, twice := d.finder(&buffers{}), d.finder(&buffers{})
 			gather(values, find, twice)
 			got := find.stat(values)
 			if twice.stat(values) != got {

@@ -157,7 +157,7 @@ type finder struct {
 	ranks [len(percentiles)]int64 // its rank there
 }
 
-func (d *digest) finder() *finder {
+func (d *digest) finder(spare *buffers) *finder {
 	f := &finder{digest: d}
 	if d.n == 0 {
 		return f
@@ -166,7 +166,7 @@ func (d *digest) finder() *finder {
 		k := rank(p, d.n)
 		b, below := d.find(k)
 		if last := len(f.found) - 1; last < 0 || f.found[last].number != b {
-			f.found = append(f.found, newBucket(b, d.counts[b]))
+			f.found = append(f.found, newBucket(b, d.counts[b], spare))
 		}
 		f.of[i], f.ranks[i] = len(f.found)-1, k-below
 	}
@@ -230,16 +230,43 @@ func (f *finder) stat(all values) Stat {
 	return s
 }
 
+// buffers are what finders gathered values in, for the next ones.
+type buffers struct{ free [][]int64 }
+
+// take returns a buffer for n values.
+func (s *buffers) take(n int64) []int64 {
+	for i, b := range s.free {
+		if int64(cap(b)) >= n {
+			s.free = slices.Delete(s.free, i, i+1)
+			return b[:0]
+		}
+	}
+	return make([]int64, 0, n)
+}
+
+// give takes the buffers of a finder back, which is of no more use.
+func (s *buffers) give(f *finder) {
+	for i := range f.found {
+		if values := f.found[i].values; values != nil {
+			s.free = append(s.free, values)
+		}
+	}
+}
+
 // bucket is what is known of the values of one bucket.
 type bucket struct {
 	number    int
 	n         int64
-	values    []int64 // the first smallBucket of them
-	low, high int64   // of those that came later; once closed, of all
+	values    []int64 // all of them, or none where there are more than smallBucket
+	low, high int64   // of those that are not in values; once closed, of all
 }
 
-func newBucket(number int, n int64) bucket {
-	return bucket{number: number, n: n, values: make([]int64, 0, min(n, smallBucket)), low: math.MaxInt64}
+func newBucket(number int, n int64, spare *buffers) bucket {
+	b := bucket{number: number, n: n, low: math.MaxInt64}
+	if n <= smallBucket {
+		b.values = spare.take(n)
+	}
+	return b
 }
 
 func (b *bucket) add(v int64) {

@@ -37,6 +37,7 @@ type closed struct {
 	count   map[*cell]int64 // unfinished items
 	scratch []int64
 	sorted  []int64 // see inOrder
+	buffers buffers
 }
 
 // Result returns the figures of the events so far. It may be called more than
@@ -195,19 +196,21 @@ func (c *closed) distributions(groups [][]*cell, col column) (parts []Stat, tota
 	if c.sketched {
 		total = sum.sketched()
 	} else {
-		overall := sum.finder()
+		overall := sum.finder(&c.buffers)
 		for i, cells := range groups {
 			mine, _, open := c.valuesOf(cells, col)
 			if digests[i] == nil {
 				gather(mine, nil, overall)
 				continue
 			}
-			part := digests[i].finder()
+			part := digests[i].finder(&c.buffers)
 			gather(mine, part, overall)
 			parts[i] = part.stat(mine)
+			c.buffers.give(part)
 			parts[i].Censored = int64(open)
 		}
 		total = overall.stat(all)
+		c.buffers.give(overall)
 	}
 	total.Censored = int64(open)
 	return parts, total, sum

@@ -441,10 +441,11 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 		}
 		warmup := r.warmups[c]
 		if warmup != nil {
-			in.Notes = append(in.Notes, foundWarmup(cell, warmup))
 			ci.Workload += "+" + warmup.From.String()
-			from := float64(warmup.From) / 1e9
-			ci.Warmup = &from
+			if slices.Contains(warmup.Unsteady, false) {
+				from := float64(warmup.From) / 1e9
+				ci.Warmup = &from
+			}
 		}
 		for p, row := range cell.Policies {
 			pi := summary.PolicyInput{Policy: row.Name, Clairvoyant: row.Clairvoyant}
@@ -469,18 +470,6 @@ func (r *runner) summarize(interrupted string) *summary.Summary {
 		in.Cells = append(in.Cells, ci)
 	}
 	return summary.Build(in)
-}
-
-// foundWarmup says what warm-up of a cell was found.
-func foundWarmup(cell *experiment.Cell, w *experiment.Warmup) string {
-	if !slices.Contains(w.Unsteady, false) {
-		return fmt.Sprintf("warm-up%s: none found by MSER-5, no policy has a steady state", settings(cell))
-	}
-	unit, from := time.Nanosecond, time.Duration(w.From)
-	for from > 10_000*unit {
-		unit *= 10
-	}
-	return fmt.Sprintf("warm-up%s: %v, found by MSER-5 in the first replicate of each policy", settings(cell), from.Round(unit))
 }
 
 // failure returns the worst exit code of the simulations that ended early.

@@ -75,8 +75,10 @@ func grid(s *summary.Summary, choice summary.Choice) Grid {
 	g.figures(Column{Title: "max bypass", Right: true, Rank: 5}, policies, "max_bypass", "value", false)
 	g.add(Column{Title: "latency vs " + s.Baseline}, policies, func(p *summary.Policy) string { return against(s, choice, p) })
 	g.Notes = notes(policies)
-	if text := bounds(choice.Cell); text != "" && !g.Blank {
-		g.Notes = append(g.Notes, text)
+	for _, text := range [...]string{warmup(choice.Cell), bounds(choice.Cell)} {
+		if text != "" && !g.Blank {
+			g.Notes = append(g.Notes, text)
+		}
 	}
 	return g
 }
@@ -221,6 +223,18 @@ func bounds(cell *summary.Cell) string {
 		return ""
 	}
 	return "Bounds, which no policy that finishes everything can beat: " + strings.Join(parts, ", ") + "."
+}
+
+// warmup says what was left out of the figures, if that was found.
+func warmup(cell *summary.Cell) string {
+	switch {
+	case cell.Warmup == nil:
+		return ""
+	case *cell.Warmup == 0:
+		return "Warm-up: none has to be left out, says MSER-5 of the first replicate of each policy."
+	}
+	unit, seconds := TimeUnit(*cell.Warmup)
+	return fmt.Sprintf("Warm-up: the first %s %s are left out, as MSER-5 says of the first replicate of each policy.", short(*cell.Warmup/seconds), unit)
 }
 
 // notes says once what holds of several policies.

@@ -322,3 +322,21 @@ func TestUnranked(t *testing.T) {
 		t.Errorf("a row is marked (%v):\n%s", err, b.String())
 	}
 }
+
+// TestFoundWarmupIsSaid: under the figures of its cell, and none where it was
+// stated.
+func TestFoundWarmupIsSaid(t *testing.T) {
+	for seconds, want := range map[float64]string{990: "Warm-up: the first 990 s are left out", 9900: "Warm-up: the first 165 min are left out", 0: "Warm-up: none has to be left out", -1: ""} {
+		in := input(3)
+		if seconds >= 0 {
+			in.Cells[0].Warmup = &seconds
+		}
+		var out bytes.Buffer
+		if err := Write(&out, summary.Build(in), Options{Width: 200}); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(out.String(), "Warm-up: "); want == "" && n != 0 || want != "" && (n != 1 || !strings.Contains(out.String(), want)) {
+			t.Errorf("%v s:\n%s", seconds, out.String())
+		}
+	}
+}

@@ -92,14 +92,20 @@ func (c *child) parent(started chan<- error) {
 	}
 	c.cmd.Wait() // an exit status is no error here: ProcessState has it
 	afterExit(c.cmd.Process)
+	awaitGroup(c.pid(), settling)
 	close(c.exited)
 }
+
+// settling is how long what was killed may take to be gone. A process that is
+// told to die holds its memory, a device's too, until the kernel has taken it
+// apart; one that hangs in a driver never is.
+const settling = time.Second
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // end ends the process group: the end of its input, TERM, and KILL after the
-// grace. It returns when
-// the process is gone, or after twice the grace with one that cannot be killed.
+// grace. It returns when the group is gone, or with one that cannot be killed
+// after as much time again, at least twice settling.
 func (c *child) end(grace time.Duration) {
 	c.ending.Do(func() {
 		defer close(c.ended)
@@ -109,7 +115,7 @@ func (c *child) end(grace time.Duration) {
 		}
 		if !c.gone(grace) {
 			killGroup(c.cmd.Process)
-			c.gone(max(grace, time.Second))
+			c.gone(max(grace, 2*settling))
 		}
 		c.out.Close()
 	})

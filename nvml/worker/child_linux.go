@@ -1,7 +1,11 @@
 package worker
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -24,3 +28,28 @@ func awaitExit(pid int) bool {
 }
 
 func afterExit(*os.Process) {}
+
+// living says whether a process of the group has not died yet: a zombie has,
+// unless threads of it are still on their way. Nobody may ever reap one whose
+// parent was the worker, so that the group itself can stay.
+func living(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has just gone
+		}
+		// PID (NAME) STATE PPID PGRP …, the number of threads being the 20th:
+		// proc_pid_stat(5). A name may have parentheses in it.
+		after := bytes.LastIndexByte(text, ')')
+		f := strings.Fields(string(text[after+1:]))
+		if len(f) < 18 || f[2] != strconv.Itoa(group) {
+			continue
+		}
+		dead := f[0] == "Z" || f[0] == "X"
+		if threads, _ := strconv.Atoi(f[17]); !dead || threads > 1 {
+			return true
+		}
+	}
+	return false
+}

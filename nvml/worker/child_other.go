@@ -5,6 +5,7 @@ package worker
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 func attributes() *syscall.SysProcAttr { return nil }
@@ -18,3 +19,5 @@ func afterExit(*os.Process) {}
 func termGroup(*os.Process) {}
 
 func killGroup(p *os.Process) { p.Kill() }
+
+func awaitGroup(int, time.Duration) {}

@@ -29,8 +29,8 @@ func group(id int) (living []int) {
 			continue
 		}
 		_, rest, _ := strings.Cut(string(text), ") ")
-		f := strings.Fields(rest) // state, parent, group
-		if len(f) > 2 && f[2] == strconv.Itoa(id) && f[0] != "Z" && f[0] != "X" {
+		f := strings.Fields(rest) // state, parent, group, …, threads
+		if len(f) > 17 && f[2] == strconv.Itoa(id) && (f[0] != "Z" && f[0] != "X" || f[17] != "0" && f[17] != "1") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			living = append(living, pid)
 		}
@@ -121,9 +121,10 @@ func TestStubborn(t *testing.T) {
 	}
 }
 
-// TestOffspringOfTheDead: what a worker started ends with it when it crashes.
+// TestOffspringOfTheDead: what a worker started ends with it when it crashes,
+// however long the kernel takes to take its memory apart.
 func TestOffspringOfTheDead(t *testing.T) {
-	b := open(t, fake(t, "offspring=true", "fault=crash", "at=0"), plan())
+	b := open(t, fake(t, "offspring=true", "ballast=400MB", "fault=crash", "at=0"), plan())
 	pid := b.told(worker.Spawned)[0].PID
 	b.fails(load(0), scheduler.FailureLost)
 	if left := group(pid); len(left) > 0 {

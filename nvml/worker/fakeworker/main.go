@@ -14,7 +14,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,10 +31,8 @@ const sleeper = "sleeper"
 // Main is the worker. It returns the exit code when its input ends, it is told
 // to shut down, or it crashes as it was told to.
 func Main(args []string, stdin io.Reader, stdout io.Writer, environ []string) int {
-	if len(args) == 1 && args[0] == sleeper {
-		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
-		time.Sleep(time.Minute) // bounded, should a test fail to end it
-		return 0
+	if len(args) == 2 && args[0] == sleeper {
+		return sleep(args[1], stdout)
 	}
 	began := time.Now()
 	o, err := parse(args)
@@ -100,7 +100,34 @@ func (w *fake) breed() error {
 	if err != nil {
 		return err
 	}
-	return exec.Command(self, Argument, sleeper).Start()
+	c := exec.Command(self, Argument, sleeper, strconv.FormatInt(w.o.ballast, 10))
+	ready, err := c.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	_, err = ready.Read(make([]byte, 1))
+	return err
+}
+
+// sleep is the life of that process.
+func sleep(ballast string, ready io.Writer) int {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
+	n, err := strconv.Atoi(ballast)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return 2
+	}
+	memory := make([]byte, n)
+	for i := 0; i < n; i += 4096 {
+		memory[i] = 1
+	}
+	ready.Write([]byte{1})
+	time.Sleep(time.Minute) // bounded, should a test fail to end it
+	runtime.KeepAlive(memory)
+	return 0
 }
 
 // say writes a reply.

@@ -32,16 +32,17 @@ type options struct {
 	models     []string // that it has; none: any
 	uuid       string
 	proto      int64
-	offspring  bool // starts a process that ignores polite signals
-	deaf       bool // goes on when its input ends, and ignores polite signals
-	environ    bool // tells the names of its environment among the versions
+	offspring  bool  // starts a process that ignores polite signals
+	ballast    int64 // bytes that this process fills, so that it is some time in dying
+	deaf       bool  // goes on when its input ends, and ignores polite signals
+	environ    bool  // tells the names of its environment among the versions
 	noStage    bool
 	print      int64 // bytes on standard error before hello
 }
 
 // OptionsText says what Main takes.
 const OptionsText = `device=ADDRESS memory=12GB fault=NAME at=N load=1ms item=1ms unload=1ms heartbeat=1s hello=0s
-concurrent=1 models=a,b uuid=GPU-fake proto=1 offspring=false deaf=false environ=false nostage=false print=0B`
+concurrent=1 models=a,b uuid=GPU-fake proto=1 offspring=false ballast=0B deaf=false environ=false nostage=false print=0B`
 
 func parse(args []string) (options, error) {
 	o := options{at: -1, load: time.Millisecond, item: time.Millisecond, unload: time.Millisecond, heartbeat: time.Second,
@@ -61,7 +62,7 @@ func parse(args []string) (options, error) {
 func (o *options) set(name, value string) (err error) {
 	durations := map[string]*time.Duration{"load": &o.load, "item": &o.item, "unload": &o.unload, "heartbeat": &o.heartbeat, "hello": &o.hello}
 	flags := map[string]*bool{"offspring": &o.offspring, "deaf": &o.deaf, "environ": &o.environ, "nostage": &o.noStage}
-	sizes := map[string]*int64{"memory": &o.memory, "print": &o.print}
+	sizes := map[string]*int64{"memory": &o.memory, "print": &o.print, "ballast": &o.ballast}
 	switch {
 	case durations[name] != nil:
 		*durations[name], err = time.ParseDuration(value)

@@ -86,10 +86,12 @@ func (p *composed) here(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mod
 		return true
 	}
 	switch v.State(d, m) {
-	case scheduler.Claimed, scheduler.Loading, scheduler.Resident:
+	case scheduler.Claimed, scheduler.Loading:
 		return true
+	case scheduler.Resident:
+		return p.pinned == nil || takes(v, d, m)
 	}
-	return p.placer.Place(v, m) == d
+	return p.place(v, m) == d
 }
 
 // candidates returns who may be chosen for d; there is one at a time.

@@ -44,7 +44,7 @@ type composed struct {
 	claimed  []scheduler.ModelID
 	failures []failures // by model; nil until something fails
 	retry    scheduler.Time
-	unheld   int // pinned models that are resident and have no hold yet
+	unheld   int // resident copies of pinned models that are held nowhere
 
 	wake  scheduler.Time // scratch: the earliest wake-up that this call wants
 	cands Candidates     // scratch
@@ -428,7 +428,9 @@ func (p *composed) expire(v *scheduler.View) (scheduler.Decision, bool) {
 	return scheduler.Decision{}, false
 }
 
-// hold pins what is pinned and resident.
+// hold pins what is pinned and resident, on one device: further copies, for
+// more work than one device can do, come and go like any other model, or pinned
+// models would fill all devices.
 func (p *composed) hold(v *scheduler.View) (scheduler.Decision, bool) {
 	for d := range scheduler.DeviceID(len(p.stays)) {
 		if !v.Up(d) {
@@ -443,14 +445,25 @@ func (p *composed) hold(v *scheduler.View) (scheduler.Decision, bool) {
 	return scheduler.Decision{}, false
 }
 
+// lacksHold reports whether m is to be held on d: it is pinned, held nowhere
+// yet, and would leave room for batches.
 func (p *composed) lacksHold(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
-	return p.pinned[m] && v.State(d, m) == scheduler.Resident && v.HeldUntil(d, m) != scheduler.Never
+	return p.pinned[m] && v.State(d, m) == scheduler.Resident && v.HeldUntil(d, m) != scheduler.Never && !p.heldElsewhere(v, d, m) && mayKeep(v, d, m)
 }
 
-// mayGo reports whether m may be evicted from d: it is idle, unheld, unpinned
-// and no target that has yet to run.
+func (p *composed) heldElsewhere(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
+	for other := range scheduler.DeviceID(len(p.stays)) {
+		if other != d && v.State(other, m) == scheduler.Resident && v.HeldUntil(other, m) == scheduler.Never {
+			return true
+		}
+	}
+	return false
+}
+
+// mayGo reports whether m may be evicted from d: it is idle, unheld, as a pinned
+// one is not where it is kept, and no target that has yet to run.
 func (p *composed) mayGo(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
-	if !v.Evictable(d, m) || p.pinned != nil && p.pinned[m] {
+	if !v.Evictable(d, m) {
 		return false
 	}
 	return p.targets[d].model != m || v.Ready(m) == 0

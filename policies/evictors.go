@@ -298,13 +298,14 @@ func (g *groups) keeps(m, incoming scheduler.ModelID) bool {
 	return g.persistent[m] && g.of[m] != g.of[incoming]
 }
 
-// kept returns the most that persistent groups may keep from m.
-func (g *groups) kept(env *Env, m scheduler.ModelID) scheduler.Bytes {
+// kept returns the most that persistent groups may keep from m, of the models
+// that can lie beside it.
+func (g *groups) kept(env *Env, m scheduler.ModelID, beside func(scheduler.ModelID) bool) scheduler.Bytes {
 	sum := scheduler.Bytes(0)
 	for _, name := range append(groupNames(env), "") {
 		most, all, one := scheduler.Bytes(0), scheduler.Bytes(0), false
 		for other := range env.Models {
-			if g.of[other] == name && g.keeps(scheduler.ModelID(other), m) {
+			if g.of[other] == name && g.keeps(scheduler.ModelID(other), m) && beside(scheduler.ModelID(other)) {
 				most, all, one = max(most, env.Models[other].Bytes), all+env.Models[other].Bytes, g.swap[other]
 			}
 		}

@@ -52,7 +52,7 @@ func (p *composed) Observe(v *scheduler.View, ev scheduler.Event) {
 			p.sawSuccess(ev)
 		}
 		if ev.Kind == scheduler.LoadFinished && p.pinned != nil && p.pinned[ev.Model] {
-			p.unheld++
+			p.countUnheld(v)
 		}
 	case scheduler.LoadFailed, scheduler.BatchFailed:
 		p.sawFailure(v, ev)

@@ -14,9 +14,10 @@ type Placer interface {
 	Place(v *scheduler.View, m scheduler.ModelID) scheduler.DeviceID
 }
 
-// takes reports whether d is up and m with one item of a batch can be there.
+// takes reports whether d is up and m with one item of a batch can be there,
+// beside what is held there for ever.
 func takes(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
-	return v.Up(d) && v.Bytes(m) <= v.Budget(d)-v.BatchMemory(m)
+	return v.Up(d) && v.Bytes(m) <= v.Budget(d)-v.BatchMemory(m)-v.Kept(d, m)
 }
 
 func slotWait(v *scheduler.View, d scheduler.DeviceID) scheduler.Time {

@@ -318,7 +318,7 @@ func (p *composed) assembleEvictor(parts *parts) error {
 	return p.pin(parts)
 }
 
-// pin resolves the names of what is never evicted.
+// pin resolves the names of what is kept for ever.
 func (p *composed) pin(parts *parts) error {
 	env, path := parts.env, []string{"pin"}
 	for _, name := range parts.spec.Pin {
@@ -338,43 +338,7 @@ func (p *composed) pin(parts *parts) error {
 	if len(parts.spec.Pin) == 0 {
 		path = []string{"evict"}
 	}
-	return p.checkRoom(env, path)
-}
-
-// checkRoom refuses models kept for ever that would keep another one out; with
-// several devices they need not be together.
-func (p *composed) checkRoom(env *Env, path []string) error {
-	if len(env.Devices) > 1 {
-		return nil
-	}
-	kept, pins := scheduler.Bytes(0), 0
-	for m := range env.Models {
-		if p.pinned != nil && p.pinned[m] {
-			kept += env.Models[m].Bytes
-			pins++
-		}
-	}
-	if limit, ok := p.limiter.(count); ok && pins > 0 && pins >= limit.max && len(env.Models) > pins {
-		return at(path, "%d pinned models and at most %d on a device leave no room for others", pins, limit.max)
-	}
-	groups, ok := p.limiter.(*groups)
-	if ok && pins > 0 {
-		return at(path, "evict: groups takes no pin; its persistent groups are the same")
-	}
-	for m := range env.Models {
-		need := env.Models[m].Batch.Memory
-		if p.pinned == nil || !p.pinned[m] {
-			need += env.Models[m].Bytes
-		}
-		if ok {
-			kept = groups.kept(env, scheduler.ModelID(m))
-		}
-		if kept > 0 && kept+need > env.Devices[0].Budget {
-			return at(path, "beside the models that never leave (%v) there is no room for %q and one item of a batch (%v) in the budget of %v",
-				kept, env.Models[m].Name, need, env.Devices[0].Budget)
-		}
-	}
-	return nil
+	return p.checkRoom(parts, path)
 }
 
 // settle checks what depends on the whole composition: polling of theory.

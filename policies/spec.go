@@ -29,7 +29,7 @@ type Spec struct {
 	Place    Axis
 	Admit    Axis
 	Order    Axis
-	Pin      []string // models or groups that are never evicted once loaded
+	Pin      []string // models or groups that, once loaded, stay for ever, each model on one device
 }
 
 // axis returns the part of s that holds an axis of the given kind.

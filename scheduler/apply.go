@@ -108,6 +108,8 @@ func (c *Core) applyHeld(ev *Event) error {
 	r.heldUntil = Time(ev.Value)
 	if r.heldUntil != Never {
 		c.lastHold = max(c.lastHold, r.heldUntil)
+	} else {
+		c.keeps = true
 	}
 	return nil
 }

@@ -105,6 +105,7 @@ type Core struct {
 	claims    int // active
 	holdTimer Time
 	lastHold  Time // the latest expiry that any hold was given
+	keeps     bool // a model was once held for ever
 
 	// An arrival being put together.
 	arriving slotID

@@ -241,6 +241,20 @@ func (v *View) BatchesSinceLoad(d DeviceID, m ModelID) int64 { return v.c.reside
 // is not.
 func (v *View) HeldUntil(d DeviceID, m ModelID) Time { return v.c.residency(d, m).heldUntil }
 
+// Kept returns the bytes of models other than m that are held on d for ever:
+// they leave d only with the device.
+func (v *View) Kept(d DeviceID, m ModelID) (kept Bytes) {
+	if !v.c.keeps {
+		return 0
+	}
+	for _, other := range v.c.devices[d].residents {
+		if other != m && v.c.residency(d, other).heldUntil == Never {
+			kept += v.Bytes(other)
+		}
+	}
+	return kept
+}
+
 // Fits returns the largest batch of m that may start on d now: bounded by its
 // queue, its maximum and the ledger, 0 if m is not resident or no slot is free.
 func (v *View) Fits(d DeviceID, m ModelID) int {

@@ -1,0 +1,254 @@
+package policies_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/scheduler"
+	"pgregory.net/rapid"
+)
+
+// cards returns devices of so many gigabytes each.
+func cards(gb ...float64) []scheduler.Device {
+	var devices []scheduler.Device
+	for i, size := range gb {
+		d := gpu(size)[0]
+		d.Name = string(rune('0' + i))
+		devices = append(devices, d)
+	}
+	return devices
+}
+
+// quick are two models of 4 GB that load sooner than an item is done, so that
+// waiting for a slot is worth a second copy.
+func quick() []scheduler.Model {
+	return []scheduler.Model{model("a", 4, 100*ms, 1, 0, sec), model("b", 4, 100*ms, 1, 0, sec)}
+}
+
+// A model is pinned on one device: a second copy of a makes way for b.
+func TestPinnedOnOneDevice(t *testing.T) {
+	s := scenario{models: quick(), devices: cards(4, 4), items: append(burst(0, "AAAA"), burst(1500*ms, "B")...),
+		spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
+	o := s.run(t)
+	held, where := 0, map[scheduler.ModelID]scheduler.DeviceID{}
+	for _, ev := range o.events {
+		switch ev.Kind {
+		case scheduler.ModelHeld:
+			held++
+			where[ev.Model] = ev.Device
+		case scheduler.EvictStarted:
+			if ev.Model != 0 || ev.Device == where[0] {
+				t.Errorf("model %d left device %d", ev.Model, ev.Device)
+			}
+		}
+	}
+	if held != 1 || o.loads != 3 || o.order() != "AAAAB" {
+		t.Errorf("%d holds, %d loads, order %s", held, o.loads, o.order())
+	}
+}
+
+// The device with the pinned copy is lost: another copy is pinned, or the next
+// that comes.
+func TestPinnedAgainAfterALoss(t *testing.T) {
+	s := scenario{models: quick(), devices: cards(4, 4), items: append(burst(0, "AAAA"), burst(30*sec, "ABAA")...),
+		spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
+	fact := func(at scheduler.Time, k scheduler.Kind, d scheduler.DeviceID) {
+		s.facts = append(s.facts, scheduler.Event{At: at, Kind: k, Model: scheduler.NoModel, Device: d})
+	}
+	fact(20*sec, scheduler.DeviceDown, 0)
+	fact(25*sec, scheduler.DeviceUp, 0)
+	o := s.run(t)
+	var held []scheduler.DeviceID
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.ModelHeld {
+			held = append(held, ev.Device)
+		}
+	}
+	if len(held) != 2 || held[0] != 0 || held[1] != 1 || o.counts.Done != 8 {
+		t.Errorf("held on %v, %+v", held, o.counts)
+	}
+}
+
+// b came to the first device before a was pinned there, and has no room for an
+// item any more: it is served from the other one, and does not keep the first
+// from serving a.
+func TestNoRoomForAnItemAnyMore(t *testing.T) {
+	s := scenario{models: []scheduler.Model{model("a", 6, sec, 1, 0, sec), model("b", 3.5, sec, 1, 0, sec)}, devices: cards(10, 10),
+		items: append(burst(0, "B"), append(burst(10*sec, "A"), burst(20*sec, "BBBA")...)...),
+		spec:  policies.Spec{Use: "longest", Params: pairs([]any{"fill", false}), Place: axis("first"), Pin: []string{"a"}}}
+	s.models[1].Batch.Memory = scheduler.GB
+	o := s.run(t)
+	if o.done[5] != 21*sec || o.done[4] != 24*sec {
+		t.Errorf("a done at %v, the last b at %v", o.done[5], o.done[4])
+	}
+}
+
+// Of two pinned models the second goes where the first keeps room for an item.
+func TestPinsLeaveRoomForEachOther(t *testing.T) {
+	s := scenario{models: []scheduler.Model{model("a", 6, sec, 1, 0, sec), model("b", 3.5, sec, 1, 0, sec)}, devices: cards(10, 10),
+		items: append(burst(0, "B"), append(burst(10*sec, "A"), burst(20*sec, "BA")...)...),
+		spec:  policies.Spec{Use: "longest", Place: axis("first"), Pin: []string{"a", "b"}}}
+	s.models[1].Batch.Memory = scheduler.GB
+	o := s.run(t)
+	on := map[scheduler.ModelID]scheduler.DeviceID{}
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.ModelHeld {
+			on[ev.Model] = ev.Device
+		}
+	}
+	if len(on) != 2 || on[1] != 0 || on[0] != 1 || o.counts.Done != 4 {
+		t.Errorf("held %v, %+v", on, o.counts)
+	}
+}
+
+// The device where a is held is lost for good: its copy beside b is not held,
+// or b would have no room for an item.
+func TestCopyOfALostPin(t *testing.T) {
+	s := scenario{models: itemed([]scheduler.Model{model("a", 6, 100*ms, 1, 0, sec), model("b", 3.5, 100*ms, 1, 0, sec)}, 0, 1), devices: cards(10, 10),
+		items: append(burst(0, "B"), append(burst(5*sec, "A"), append(burst(10*sec, "AAA"), burst(30*sec, "BAB")...)...)...),
+		spec:  policies.Spec{Use: "sticky", Pin: []string{"a", "b"}},
+		facts: []scheduler.Event{{At: 20 * sec, Kind: scheduler.DeviceDown, Model: scheduler.NoModel, Device: 1}}}
+	o := s.run(t)
+	copies := 0
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.LoadFinished && ev.Model == 0 && ev.Device == 0 && ev.At < 20*sec {
+			copies++
+		}
+	}
+	if copies != 1 || o.counts.Done != 8 {
+		t.Errorf("%d copies, %+v", copies, o.counts)
+	}
+}
+
+func TestRoomBesidePins(t *testing.T) {
+	sized := func(gb ...float64) []scheduler.Model {
+		var models []scheduler.Model
+		for i, size := range gb {
+			models = append(models, model(string(rune('a'+i)), size, sec, 1, 0, sec))
+		}
+		return models
+	}
+	pin := func(names ...string) policies.Spec { return policies.Spec{Use: "sticky", Pin: names} }
+	with := func(s policies.Spec, change func(*policies.Spec)) policies.Spec {
+		change(&s)
+		return s
+	}
+	planned := func(where map[string]any) func(*policies.Spec) {
+		return func(s *policies.Spec) { s.Place = axis("planned", "map", where) }
+	}
+	groups := func(s *policies.Spec) { s.Evict = axis("groups", "persistent", []any{"x"}) }
+	for _, c := range []struct {
+		name   string
+		models []scheduler.Model
+		on     []scheduler.Device
+		spec   policies.Spec
+		says   string // empty: it is accepted
+	}{
+		{"fits beside", sized(4, 6), cards(10), pin("a"), ""},
+		{"a byte too much", sized(4, 6.000000001), cards(10), pin("a"), `no room for "b"`},
+		{"pins not together", sized(5, 6), cards(10), pin("a", "b"), "no room"},
+		{"one pin, two devices", sized(9, 9), cards(10, 10), pin("a"), ""},
+		{"a pin on each", sized(4, 4, 9), cards(10, 10), pin("a", "b"), `"c"`},
+		{"a pin on each of three but one", sized(4, 4, 9), cards(10, 10, 10), pin("a", "b"), ""},
+		{"together they fill one", sized(4, 4, 6), cards(10, 10), pin("a", "b"), ""},
+		{"pairs on each", sized(3, 3, 3, 3, 6), cards(10, 10), pin("a", "b", "c", "d"), `"e"`},
+		{"one is too small anyway", sized(4, 9), cards(5, 10), pin("a"), `"b"`},
+		{"a plan keeps them together", sized(4, 4, 9), cards(10, 10), with(pin("a", "b"), planned(map[string]any{"a": "0", "b": "0", "c": "1"})), ""},
+		{"a plan does not", sized(4, 4, 9), cards(10, 10), with(pin("a", "b"), planned(map[string]any{"a": "0", "b": "1", "c": "1"})), `beside the models that never leave (4GB) there is no room for "c"`},
+		{"as many as may be", sized(1, 1, 1), cards(10), with(pin("a", "b"), func(s *policies.Spec) { s.Evict = axis("count", "max", 2) }), "2 pinned models and at most 2"},
+		{"all of them, more than may be", sized(1, 1, 1), cards(10), with(pin("a", "b", "c"), func(s *policies.Spec) { s.Evict = axis("count", "max", 2) }), "2 pinned models and at most 2"},
+		{"all of them, as many as may be", sized(1, 1), cards(10), with(pin("a", "b"), func(s *policies.Spec) { s.Evict = axis("count", "max", 2) }), ""},
+		{"one at a time on each of two", sized(1, 1, 1), cards(10, 10), with(pin("a", "b"), func(s *policies.Spec) { s.Evict = axis("single") }), "2 pinned models and at most 1"},
+		{"one at a time, one pin", sized(1, 1, 1), cards(10, 10), with(pin("a"), func(s *policies.Spec) { s.Evict = axis("single") }), ""},
+		{"items beside pins on each", itemed(sized(6, 3.5, 3.5), 0, 1, 1), cards(10, 10), pin("a", "b", "c"), `no device has room for "a"`},
+		{"items beside pins on one", itemed(sized(6, 3.5), 0, 1), cards(10, 10), pin("a", "b"), ""},
+		{"groups take no pin", grouped(sized(1, 1), "x", ""), cards(10, 10), with(pin("a"), groups), "takes no pin"},
+		{"persistent", grouped(sized(4, 7), "x", ""), cards(10), with(use("sticky"), groups), `no room for "b"`},
+		{"persistent on all", grouped(sized(4, 7), "x", ""), cards(10, 10), with(use("sticky"), groups), `no device has room for "b"`},
+		{"persistent, planned apart", grouped(sized(4, 7), "x", ""), cards(10, 10), with(with(use("sticky"), groups), planned(map[string]any{"a": "0", "b": "1"})), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := policies.Builtin().New(c.spec, policies.Env{Models: c.models, Devices: c.on})
+			switch {
+			case c.says == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+				t.Errorf("%v, not that %s", err, c.says)
+			}
+		})
+	}
+}
+
+func grouped(models []scheduler.Model, groups ...string) []scheduler.Model {
+	for i := range models {
+		models[i].Group = groups[i]
+	}
+	return models
+}
+
+// itemed gives models items of so many gigabytes.
+func itemed(models []scheduler.Model, gb ...scheduler.Bytes) []scheduler.Model {
+	for i := range models {
+		models[i].Batch.Memory = gb[i] * scheduler.GB
+	}
+	return models
+}
+
+// Whatever is accepted with pins drains, on several devices and when one is
+// lost for a time.
+func TestPinsDrain(t *testing.T) {
+	refused, accepted, replicas := 0, 0, 0
+	rapid.Check(t, func(r *rapid.T) {
+		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: drawComposition(r)}
+		if s.spec.Use == "seed" || s.spec.Use == "semaphore" {
+			s.spec = use("sticky")
+		}
+		for i := range s.models {
+			if rapid.IntRange(0, 2).Draw(r, "pin") == 0 {
+				s.spec.Pin = append(s.spec.Pin, s.models[i].Name)
+			}
+		}
+		if rapid.IntRange(0, 3).Draw(r, "plan") == 0 {
+			where := map[string]any{}
+			for i := range s.models {
+				where[s.models[i].Name] = rapid.SampledFrom(s.devices).Draw(r, "on").Name
+			}
+			s.spec.Place = axis("planned", "map", where)
+		}
+		if _, err := policies.Builtin().New(s.spec, policies.Env{Models: s.models, Devices: s.devices}); err != nil {
+			if text := err.Error(); !strings.Contains(text, "room for") && !strings.Contains(text, "takes no pin") {
+				r.Fatalf("%+v: %v", s.spec, err)
+			}
+			refused++
+			return
+		}
+		s.items = drawItems(r, len(s.models), false)
+		if rapid.Bool().Draw(r, "loss") {
+			lost := scheduler.DeviceID(rapid.IntRange(0, len(s.devices)-1).Draw(r, "lost"))
+			at := rapid.SampledFrom([]scheduler.Time{1, 2 * sec, 9 * sec}).Draw(r, "at")
+			s.facts = []scheduler.Event{{At: at, Kind: scheduler.DeviceDown, Model: scheduler.NoModel, Device: lost},
+				{At: at + 3*sec, Kind: scheduler.DeviceUp, Model: scheduler.NoModel, Device: lost}}
+		}
+		o, err := s.try(t)
+		if err != nil {
+			r.Fatalf("%+v: %v\n%s", s.spec, err, o.dump())
+		}
+		if c := o.counts; c.Done+c.Failed+c.Rejected+c.Cancelled != int64(len(s.items)) {
+			r.Fatalf("%+v: not drained: %+v\n%s", s.spec, c, o.dump())
+		}
+		accepted++
+		on := map[scheduler.ModelID]scheduler.DeviceID{}
+		for _, ev := range o.events {
+			switch d, ok := on[ev.Model]; {
+			case ev.Kind == scheduler.ModelHeld:
+				on[ev.Model] = ev.Device
+			case ev.Kind == scheduler.LoadFinished && ok && d != ev.Device:
+				replicas++
+			}
+		}
+	})
+	if refused == 0 || accepted == 0 || replicas == 0 {
+		t.Errorf("%d refused, %d accepted, %d further copies of pinned models", refused, accepted, replicas)
+	}
+}

@@ -36,6 +36,7 @@ func TestExecutor(t *testing.T) {
 		{"IllegalCommands", testIllegalCommands},
 		{"Loss", testLoss},
 		{"Slow", testSlow},
+		{"SlowLink", testSlowLink},
 		{"RestartFails", testRestartFails},
 		{"CloseInFlight", testCloseInFlight},
 		{"CloseDeserted", testCloseDeserted},
@@ -510,6 +511,14 @@ func testSlow(t *testing.T, f *fakegpu.CUDA) {
 		t.Errorf("%v, %d held of %d", o.Failure, f.Get(t, "HELD"), held)
 	}
 	must(t, do(t, e, load(2, 1, scheduler.TierDisk)))
+}
+
+// testSlowLink: the last slots of a load may take as long as the load may, also if
+// that is longer than what has failed is waited for.
+func testSlowLink(t *testing.T, f *fakegpu.CUDA) {
+	e, _ := opened(t, f, Config{}, plan(scheduler.GiB, 4*mib))
+	f.Set(t, "BANDWIDTH", 1) // MB/s: the four slots, all in flight at once, take 4 s
+	must(t, do(t, e, load(1, 0, scheduler.TierDisk)))
 }
 
 // testRestartFails: a driver that gives no other context says so; Close works.

@@ -150,7 +150,10 @@ func (s *session) bring(c *command, m *resident, o *scheduler.Outcome, w *stopwa
 		reading, err = s.copyFile(c, m, o)
 		s.dropLater(c.Model)
 	}
-	if err == nil || !fatal(err) {
+	if err == nil { // the last slots may take as long as the load
+		err = s.emptyRing(&c.tolerance, o)
+	}
+	if err != nil && !fatal(err) {
 		if left := s.settleRing(o); left != nil {
 			err = left
 		}
@@ -255,18 +258,24 @@ func (s *session) reuse(p *piece, t *tolerance, o *scheduler.Outcome) error {
 	return t.over(s)
 }
 
-// settleRing waits for the copies in flight and leaves all slots unused.
+// emptyRing waits for the copies in flight and leaves all slots unused.
+func (s *session) emptyRing(t *tolerance, o *scheduler.Outcome) error {
+	for _, p := range s.ring {
+		if err := s.reuse(p, t, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleRing does the same for a load that has failed: soon, or the device has
+// stopped.
 func (s *session) settleRing(o *scheduler.Outcome) error {
 	if err := s.drain(s.link()); err != nil {
 		return err
 	}
 	t := within(s.cfg.drainLimit())
-	for _, p := range s.ring {
-		if err := s.reuse(p, &t, o); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.emptyRing(&t, o)
 }
 
 // checksum sums a model on the device, piece by piece, and compares it with the

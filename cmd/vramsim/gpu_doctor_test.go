@@ -183,7 +183,8 @@ func TestDoctorBeforeGPURun(t *testing.T) {
 func TestDoctorJSON(t *testing.T) {
 	env, devices := []string{"NO_COLOR=1"}, 0
 	if binding.Linked {
-		env, devices = append(env, nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1")), "FAKE_NVML_DEVICES=2"), 2
+		env, devices = append(env, nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1")), "FAKE_NVML_DEVICES=2",
+			"FAKE_NVML_ENERGY_STEP=1"), 2 // so that a busy machine sees it step
 	}
 	r := process(t, env, "gpu", "doctor", "--json", "--executor", "worker", "--folder", t.TempDir())
 	var report doctor.Report

@@ -36,6 +36,26 @@ func brief() []string {
 	return args
 }
 
+// lengthy makes the miniature last for minutes, for what ends it before.
+func lengthy() []string {
+	return []string{miniature, "--executor", "sleep", "-q", "--set", "workload.items=600", "--policy", "seed"}
+}
+
+// logOf waits until a run below out has begun its first log, and returns that
+// log's path. The run's process is a child, which tells nobody.
+func logOf(t *testing.T, out string) string {
+	t.Helper()
+	pattern := filepath.Join(out, "gpu-miniature", "*", "cells", "*", "*", "0", "events.log")
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if logs, _ := filepath.Glob(pattern); len(logs) > 0 {
+			return logs[0]
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatal("no run is begun")
+		}
+	}
+}
+
 // newest returns the newest run below out.
 func newest(t *testing.T, out string) *rundir.Dir {
 	t.Helper()
@@ -294,16 +314,31 @@ func TestGPURunBesideAHangingDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, worker := t.TempDir(), "'"+self+"' "+fakeworker.Argument+" item=300ms uuid=GPU-fa4e0000-0000-4000-8000-000000000000"
-	driver := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"))
-	began := time.Now()
-	r := process(t, []string{driver, "FAKE_NVML_HANG=2500"}, "gpu", "run", miniature, "-q", "-o", out, "--policy", "seed", "--set", "workload.items=8",
-		"--executor", "worker", "--worker", worker)
-	if took := time.Since(began); r.code != exitInvalid || took > 30*time.Second || !strings.Contains(r.stderr, "the driver does not answer: its call for ") {
-		t.Errorf("exit %d after %v\n%s%s", r.code, took, r.stdout, r.stderr)
+	hang := filepath.Join(t.TempDir(), "hang")
+	c := child(t, []string{nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1")), "FAKE_NVML_HANG=" + hang}, "gpu", "run", miniature, "-q",
+		"-o", out, "--policy", "seed", "--set", "workload.items=8", "--executor", "worker", "--worker", worker)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := logOf(t, out)
+	finished := func(e scheduler.Event) bool { return e.Kind == scheduler.BatchFinished }
+	for began := time.Now(); !slices.ContainsFunc(eventsAt(t, log), finished); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("no batch ends: %s", &stderr)
+		}
+	}
+	if err := os.WriteFile(hang, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait() // its child's context bounds it
+	if code := c.ProcessState.ExitCode(); code != exitInvalid || !strings.Contains(stderr.String(), "the driver does not answer: its call for ") {
+		t.Errorf("exit %d\n%s%s", code, &stdout, &stderr)
 	}
 	dir := newest(t, out)
 	kept := outcomes(t, dir)[0]
-	if kept.Failed != "" || kept.Hardware.Devices[0].Samples < 5 || !strings.Contains(strings.Join(kept.Hardware.Invalid, "; "), "does not answer") {
+	if kept.Failed != "" || kept.Hardware.Devices[0].Samples < 1 || !strings.Contains(strings.Join(kept.Hardware.Invalid, "; "), "does not answer") {
 		t.Errorf("the result %+v of hardware %+v", kept, kept.Hardware)
 	}
 	if code, _, stderr := vramsim(t, "replay", "--verify", dir.Path); code != exitOK {
@@ -315,13 +350,16 @@ func TestGPURunBesideAHangingDriver(t *testing.T) {
 func TestGPURunKilled(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	cut := 0
-	for range amount(20, 3) {
+	for i := range amount(20, 3) {
 		out := t.TempDir()
-		c := child(t, nil, append([]string{"gpu", "run", "-o", out}, brief()...)...)
+		c := child(t, nil, append([]string{"gpu", "run", "-o", out}, lengthy()...)...)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(300+random.IntN(2000)) * time.Millisecond)
+		if i%3 > 0 { // else at any moment from its start
+			logOf(t, out)
+		}
+		time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond)
 		c.Process.Kill()
 		if c.Wait() == nil {
 			t.Fatal("it ended before it was killed")
@@ -346,19 +384,21 @@ func TestGPURunKilled(t *testing.T) {
 // there is.
 func TestGPURunInterrupted(t *testing.T) {
 	out := t.TempDir()
-	c := child(t, nil, append([]string{"gpu", "run", "-o", out}, brief()...)...)
+	c := child(t, nil, append([]string{"gpu", "run", "-o", out}, lengthy()...)...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond)
+	logOf(t, out)
+	time.Sleep(time.Second) // into the first batch
 	began := time.Now()
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
 		t.Skip("this system has no such signal")
 	}
 	c.Wait()
-	if code := c.ProcessState.ExitCode(); code != exitInterrupted || time.Since(began) > 6*time.Second {
+	// Left alone it would go on for minutes; on a machine that is not busy it ends within the second.
+	if code := c.ProcessState.ExitCode(); code != exitInterrupted || time.Since(began) > 30*time.Second {
 		t.Errorf("exit %d after %v: %s", code, time.Since(began), &stderr)
 	}
 	if strings.Contains(stderr.String(), "--resume") {
@@ -380,6 +420,17 @@ func TestGPURunInterrupted(t *testing.T) {
 // TestGPURunTerminated: SIGTERM cleans up as Ctrl-C does, also when it comes
 // twice as timeout(1) sends it, and a worker takes its time to end.
 func TestGPURunTerminated(t *testing.T) {
+	for range 5 {
+		if terminated(t) {
+			return
+		}
+	}
+	t.Skip("this host is too busy to send two signals within half a second")
+}
+
+// terminated sends a run two signals; it reports false if they were too far
+// apart to be one.
+func terminated(t *testing.T) bool {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -392,15 +443,7 @@ func TestGPURunTerminated(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	log := filepath.Join(out, "gpu-miniature", "*", "cells", "*", "*", "0", "events.log")
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		if logs, _ := filepath.Glob(log); len(logs) > 0 {
-			break
-		}
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("no run is begun: %s", &stderr)
-		}
-	}
+	logOf(t, out)
 	time.Sleep(500 * time.Millisecond) // into the first load
 	left := func() []os.DirEntry {
 		entries, err := os.ReadDir(temporary)
@@ -412,14 +455,20 @@ func TestGPURunTerminated(t *testing.T) {
 	if len(left()) != 1 {
 		t.Fatalf("the worker's folder is not there: %v", left())
 	}
-	for range 2 {
+	first := time.Now()
+	for i := range 2 {
+		time.Sleep(time.Duration(i) * 100 * time.Millisecond)
 		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Skip("this system has no such signal")
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+	apart := time.Since(first)
 	c.Wait()
+	if apart > oneSignal-100*time.Millisecond {
+		return false
+	}
 	if code := c.ProcessState.ExitCode(); code != exitInterrupted || len(left()) > 0 {
 		t.Errorf("exit %d, left %v: %s", code, left(), &stderr)
 	}
+	return true
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +44,10 @@ func open(t *testing.T) nvml.Telemetry {
 	})
 	return tel
 }
+
+// childPatience is how long a child waits for what a busy machine lets happen
+// later than it would otherwise.
+const childPatience = 20 * time.Second
 
 const uuid0 = "GPU-fa4e0000-0000-4000-8000-000000000000"
 
@@ -261,15 +266,16 @@ func TestEnergySteps(t *testing.T) {
 	fakegpu.Child(t, append(build(t), "FAKE_NVML_ENERGY_STEP=50", "FAKE_NVML_POWER=200000"), func(t *testing.T) {
 		tel := open(t)
 		seen := map[uint64]bool{}
-		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		began := time.Now()
+		for len(seen) < 5 && time.Since(began) < childPatience {
 			v, err := tel.Energy()
 			if err != nil || (v-5_000_000)%10_000 != 0 {
 				t.Fatalf("%d mJ, %v", v, err)
 			}
 			seen[v] = true
 		}
-		if len(seen) < 3 || len(seen) > 8 {
-			t.Errorf("%d values in 300 ms of 50 ms steps", len(seen))
+		if took := time.Since(began); len(seen) < 5 || took < 3*50*time.Millisecond {
+			t.Errorf("%d values in %v of 50 ms steps", len(seen), took)
 		}
 	})
 }
@@ -314,8 +320,10 @@ func TestXid(t *testing.T) {
 // TestLost: each call of a lost device says so, and Wait tells it even if the
 // driver has no event for it.
 func TestLost(t *testing.T) {
-	fakegpu.Child(t, append(build(t), "FAKE_NVML_LOST=300"), func(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	fakegpu.Child(t, append(build(t), "FAKE_NVML_LOST="+gone), func(t *testing.T) {
 		tel := open(t)
+		time.AfterFunc(300*time.Millisecond, func() { os.WriteFile(os.Getenv("FAKE_NVML_LOST"), nil, 0o666) }) // while Wait waits
 		f, err := tel.Wait(t.Context())
 		if err != nil || !f.Lost || f.Xid != 0 {
 			t.Errorf("%+v, %v", f, err)

@@ -298,7 +298,7 @@ func TestIndexDisagrees(t *testing.T) {
 	a := model("a", 4*mib)
 	f := newFake(t, a)
 	cfg := f.serve(httpx.Triton)
-	cfg.UnloadTimeout = 50 * time.Millisecond
+	cfg.UnloadTimeout = 2 * time.Second // in which a busy machine answers, too
 	s := open(t, cfg, false, a)
 	says := ""
 	f.intercept = func(w http.ResponseWriter, r *http.Request, _ string) bool {
@@ -316,7 +316,7 @@ func TestIndexDisagrees(t *testing.T) {
 	says = "READY"
 	s.fails(s.evict(0), scheduler.FailureUnknown, "evict of a is done", "a is READY (as it likes)")
 	says = "UNLOADING"
-	s.fails(s.do(scheduler.Command{Op: scheduler.OpEvict}), scheduler.FailureLost, "unknown", "timed out after 50ms")
+	s.fails(s.do(scheduler.Command{Op: scheduler.OpEvict}), scheduler.FailureLost, "unknown", "timed out after 2s")
 	says = ""
 	if err := s.e.Restart(bounded(t)); err != nil {
 		t.Fatal(err)
@@ -401,11 +401,13 @@ func TestMemoryRunsOut(t *testing.T) {
 		if held, _ := f.inUse(); held != 4*mib {
 			t.Errorf("%s: %v are held", kind, held)
 		}
-		f.latency = 50 * time.Millisecond // so that members meet
+		quick := f.latency
+		f.latency = 2 * time.Second // so that members meet on a busy machine, too; the first failure ends them all
 		s.fails(s.run(0, 4), scheduler.FailureOOM, "out of memory")
 		if err := f.quiet(); err != nil { // members that were given up hold memory a little longer
 			t.Fatal(err)
 		}
+		f.latency = quick
 		s.fine(s.run(0, 1))
 	}
 }
@@ -416,14 +418,14 @@ func TestHang(t *testing.T) {
 	a, b := model("a:1", 4*mib), model("b:1", 4*mib)
 	f := newFake(t, a, b)
 	cfg := f.serve(httpx.Ollama)
-	cfg.RunTimeout, cfg.LoadTimeout = 50*time.Millisecond, 200*time.Millisecond
+	cfg.RunTimeout, cfg.LoadTimeout = 2*time.Second, 2*time.Second // in which a busy machine answers, too
 	s := open(t, cfg, false, a, b)
 	s.fine(s.load(0, scheduler.TierDisk))
 	f.arm("hang")
-	s.fails(s.run(0, 1), scheduler.FailureTimeout, "run timed out after 50ms")
+	s.fails(s.run(0, 1), scheduler.FailureTimeout, "run timed out after 2s")
 	s.fine(s.run(0, 2))
 	f.arm("hang")
-	s.fails(s.load(1, scheduler.TierDisk), scheduler.FailureLost, "load timed out after 200ms")
+	s.fails(s.load(1, scheduler.TierDisk), scheduler.FailureLost, "load timed out after 2s")
 	if err := s.e.Start(batch(0, 1)); err == nil {
 		t.Error("a batch starts on a device that is lost")
 	}

@@ -5,7 +5,8 @@
 // keeps go build from it; Build compiles it, and can leave symbols out.
 //
 // The environment steers it; it is read at each call, times count from the
-// first Init:
+// first Init. A time may also be the path of a file, "/tmp/x" for "MS": it has
+// come once that is there, which a test decides.
 //
 //	FAKE_NVML_INIT=9                     Init returns this code
 //	FAKE_NVML_DEVICES=1                  number of devices
@@ -75,13 +76,17 @@ static u64 number(const char *name, u64 otherwise)
 	return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : otherwise;
 }
 
-// due reads "MS:VALUE" and says whether that time has come.
+// due reads "MS:VALUE", or the path of a file without a value, and says whether
+// that time has come.
 static int due(const char *name, u64 *value)
 {
 	const char *text = getenv(name);
 	char *rest;
 	if (text == NULL || *text == 0)
 		return 0;
+	*value = 0;
+	if (*text == '/')
+		return access(text, F_OK) == 0;
 	u64 at = strtoull(text, &rest, 0);
 	*value = *rest == ':' ? strtoull(rest + 1, NULL, 0) : 0;
 	return elapsed_ms() >= at;

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/vramsim/vramsim/nvml"
-	"github.com/vramsim/vramsim/nvml/binding"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
@@ -35,13 +34,16 @@ func (f *executorFlags) openCards(exp *experiment.Experiment) (*cards, error) {
 	if !f.physical() || f.name == "http" && f.http.config.AllowRemote {
 		return &cards{}, nil // none is used, or perhaps one elsewhere
 	}
-	c := &cards{probe: binding.New()}
+	c := &cards{probe: newProbe()}
 	list, err := c.probe.List()
 	if err == nil {
 		err = c.choose(list, f.gpus, most)
 	}
 	if err != nil {
 		closing := c.close()
+		if errors.Is(err, nvml.ErrHung) { // there may be a card, which nobody can use
+			return nil, &exitError{code: exitHardware, err: err, hint: "vramsim gpu doctor says which call hangs, and what to do"}
+		}
 		if !f.needsCard() && len(f.gpus) == 0 {
 			return &cards{}, closing
 		}
@@ -75,7 +77,6 @@ func (c *cards) choose(list []nvml.DeviceInfo, wanted []string, n int) error {
 		if err != nil {
 			return err
 		}
-		t = nvml.Bounded(t, nvml.DefaultPatience)
 		c.open = append(c.open, t)
 		m, err := t.Memory()
 		if err != nil {
@@ -127,14 +128,13 @@ func (c *cards) left() error {
 	return errors.Join(errs...)
 }
 
-// close gives everything back but the library of a driver that hangs: that
-// would wait for the call that does.
+// close gives everything back but the library of a driver that hangs.
 func (c *cards) close() error {
 	var errs []error
 	for _, t := range c.open {
 		errs = append(errs, t.Close())
 	}
-	if c.probe != nil && !errors.Is(errors.Join(errs...), nvml.ErrHung) {
+	if c.probe != nil && !errors.Is(errors.Join(errs...), nvml.ErrHung) { // else told already
 		errs = append(errs, c.probe.Close())
 	}
 	c.open, c.probe = nil, nil

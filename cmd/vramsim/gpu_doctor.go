@@ -42,6 +42,9 @@ not well what to do about it: driver, devices, other users, memory, telemetry
 with the cost of its calls and how often its values change, link, page cache.
 It only reads, but for a small file in --folder.
 
+A call of the driver that has not returned within 5 s is reported by its name,
+and what hangs is left alone.
+
 What is missing depends on --executor: cuda needs a card, worker uses one if
 there is one, sleep and http need none. Exit code 6 if what is needed is missing,
 5 if a card is used by others or cut into instances (MIG), else 0.
@@ -97,8 +100,14 @@ func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	o.Probe = binding.New()
-	defer func() { err = errors.Join(err, o.Probe.Close(), clean()) }()
+	o.Probe = newProbe()
+	defer func() {
+		closing := o.Probe.Close()
+		if errors.Is(closing, nvml.ErrHung) {
+			closing = nil // it stays open; the report says what hangs
+		}
+		err = errors.Join(err, closing, clean())
+	}()
 	if card.executor != nil && o.Needs.Card != doctor.NoCard {
 		o.Rig = doctor.RigOf(card.executor, os.Getpid())
 	}
@@ -112,6 +121,9 @@ func (a *app) gpuDoctor(ctx context.Context, f *doctorFlags) (err error) {
 	}
 	return doctorVerdict(r)
 }
+
+// newProbe finds the GPUs of this machine, with patience.
+func newProbe() nvml.Probe { return nvml.BoundedProbe(binding.New(), nvml.DefaultPatience) }
 
 // options are what is to be examined.
 func (f *doctorFlags) options() (o doctor.Options, err error) {

@@ -14,12 +14,18 @@ import (
 // cudaNeeds is the pinned memory that loads go through: four slots.
 const cudaNeeds = 4 * cuda.DefaultSlot
 
+// cudaPatience is how long a device may take for all that cudaCheck does there:
+// contexts and compilation take seconds.
+const cudaPatience = time.Minute
+
 // cudaCheck tries the CUDA driver on each device that is free, and how much
 // memory can be pinned, up to a limit.
 func cudaCheck(pin scheduler.Bytes) doctor.Check {
 	return func(ctx context.Context, free []nvml.DeviceInfo) (found []doctor.Finding) {
 		for _, d := range free {
-			r, err := cuda.Check(ctx, cuda.Config{UUID: d.UUID, PinLimit: pin})
+			trying, cancel := context.WithTimeout(ctx, cudaPatience)
+			r, err := cuda.Check(trying, cuda.Config{UUID: d.UUID, PinLimit: pin})
+			cancel()
 			if err != nil {
 				found = append(found, doctor.Finding{Check: "CUDA", Device: d.UUID, Level: doctor.Fail, Cause: doctor.Missing, Found: err.Error(),
 					Advice: "the CUDA driver (libcuda.so.1) has to be that of the NVIDIA driver, and the device must not be held exclusively by another process"})

@@ -102,6 +102,9 @@ func TestDoctorOnFakes(t *testing.T) {
 		{name: "own process", env: []string{"FAKE_NVML_PROCESSES=self:1073741824"}, args: worker, out: "nobody else"},
 		{name: "MIG", env: []string{"FAKE_NVML_MIG=1"}, code: 5, errs: "cut into instances (MIG)"},
 		{name: "lost", env: []string{"FAKE_NVML_LOST=0"}, code: 6, errs: "the device is lost"},
+		{name: "hangs", env: []string{"FAKE_NVML_HANG=0"}, code: 6, errs: "its call for the list of devices has not returned in 5s"},
+		{name: "hangs, worker", env: []string{"FAKE_NVML_HANG=0"}, args: worker, code: 6, out: "nvidia-smi will hang, too"},
+		{name: "hangs, but no card is needed", env: []string{"FAKE_NVML_HANG=0"}, args: []string{"--executor", "http"}, out: "its call for the list of devices has not returned in 5s"},
 		{name: "throttled", env: []string{"FAKE_NVML_REASONS=0:0x40"}, args: worker, out: "slowed down by hardware thermal slowdown"},
 		{name: "busy, but no card is needed", env: []string{"FAKE_NVML_PROCESSES=31337:1"}, args: []string{"--executor", "http"}, out: "used by 31337"},
 		{name: "self-test that must fail", args: []string{"--executor", "sleep", "--selftest"}, code: 6, out: "a running batch ends", errs: "self-test kill -9: 1024 MiB used before another process took 256 MiB"},
@@ -166,6 +169,7 @@ func TestDoctorBeforeGPURun(t *testing.T) {
 	}{
 		{[]string{both, "FAKE_NVML_PROCESSES=31337:1073741824"}, worker, 5, "processes: used by 31337 (1024 MiB)"},
 		{[]string{both, "FAKE_NVML_MIG=1"}, worker, 5, "instances (MIG)"},
+		{[]string{both, "FAKE_NVML_HANG=0"}, worker, 6, "its call for the list of devices has not returned in 5s"},
 		{[]string{both, "FAKE_CUDA_BROKEN=1"}, []string{"--executor", "cuda"}, 6, "error: CUDA: "},
 		{[]string{nvmltest.LibraryPath(nvmlDir)}, []string{"--executor", "cuda"}, 6, "libcuda.so.1"},
 		{[]string{"LD_LIBRARY_PATH=/nonexistent"}, []string{"--executor", "cuda"}, 6, "no NVIDIA driver"},

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vramsim/vramsim/nvml"
-	"github.com/vramsim/vramsim/nvml/binding"
 	"github.com/vramsim/vramsim/nvml/cuda"
 	"github.com/vramsim/vramsim/nvml/doctor"
 	"github.com/vramsim/vramsim/scheduler"
@@ -108,7 +107,7 @@ func newGPUHold(a *app) *cobra.Command {
 
 // deviceOf finds a device by its UUID.
 func deviceOf(uuid string) (_ nvml.DeviceInfo, err error) {
-	probe := binding.New()
+	probe := newProbe()
 	defer func() { err = errors.Join(err, probe.Close()) }()
 	list, err := probe.List()
 	if err != nil {

@@ -20,11 +20,7 @@ func Check(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	d, err := openDriver(cfg.Library)
-	if err != nil {
-		return r, err
-	}
-	v, err := d.find(cfg.UUID)
+	d, v, err := connect(ctx, &cfg)
 	if err != nil {
 		return r, err
 	}

@@ -130,6 +130,22 @@ func testNoPinnedMemory(t *testing.T, f *fakegpu.CUDA) {
 	}
 }
 
+// testDeaf: a driver that does not even start holds up nobody for longer than
+// they want to wait.
+func testDeaf(t *testing.T, f *fakegpu.CUDA) {
+	f.Set(t, "DEAF", 1)
+	defer f.Set(t, "DEAF", 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Check(ctx, Config{Library: f.Path})
+	_, open := New(Config{Library: f.Path, Dir: t.TempDir()}).Open(ctx, plan(scheduler.GiB, mib))
+	for _, err := range []error{err, open} {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the driver does not answer") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // testOpenInterrupted: a context that ends stops Open, which leaves nothing.
 func testOpenInterrupted(t *testing.T, f *fakegpu.CUDA) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -65,10 +65,7 @@ func (e *Executor) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Cap
 		return none, err
 	}
 	e.cfg, e.plan = cfg, plan
-	if e.drv, err = openDriver(cfg.Library); err != nil {
-		return none, err
-	}
-	if e.dev, err = e.drv.find(cfg.UUID); err != nil {
+	if e.drv, e.dev, err = connect(ctx, &cfg); err != nil {
 		return none, err
 	}
 	if e.weights, err = prepareWeights(ctx, &e.cfg, &e.plan); err != nil {
@@ -79,6 +76,31 @@ func (e *Executor) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Cap
 		return none, errors.Join(err, e.weights.close())
 	}
 	return scheduler.Capabilities{Name: e.name(), Memory: scheduler.Bytes(free)}, nil
+}
+
+// connect opens the driver and finds the device, which may hang in it.
+func connect(ctx context.Context, cfg *Config) (*driver, device, error) {
+	type connected struct {
+		drv *driver
+		dev device
+	}
+	made, library, uuid := make(chan connected, 1), cfg.Library, cfg.UUID
+	err := onThread(ctx, func() error {
+		drv, err := openDriver(library)
+		if err != nil {
+			return err
+		}
+		dev, err := drv.find(uuid)
+		if err == nil {
+			made <- connected{drv, dev}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, device{}, err
+	}
+	c := <-made
+	return c.drv, c.dev, nil
 }
 
 // name says what results of this executor are results of.

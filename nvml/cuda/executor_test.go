@@ -50,6 +50,7 @@ func TestExecutor(t *testing.T) {
 		{"OpenFails", testOpenFails},
 		{"NoPinnedMemory", testNoPinnedMemory},
 		{"OpenInterrupted", testOpenInterrupted},
+		{"Deaf", testDeaf},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f.Reset()

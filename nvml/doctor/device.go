@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +14,10 @@ import (
 // hidden is how much may be used with no process to see before that is odd:
 // more than drivers keep for themselves, less than any context with a model.
 const hidden = scheduler.GiB
+
+// hangs reports whether a call failed because its driver does not answer, which
+// is said once, as a check of its own.
+func hangs(err error) bool { return errors.Is(err, nvml.ErrHung) }
 
 func (e *examination) mig(info nvml.DeviceInfo) {
 	if info.MIG {
@@ -27,6 +32,9 @@ func (e *examination) mig(info nvml.DeviceInfo) {
 // be said of who uses it.
 func (e *examination) memory(tel nvml.Telemetry, d *Device) bool {
 	m, err := tel.Memory()
+	if hangs(err) {
+		return false
+	}
 	if err != nil {
 		e.absent("memory", err, troubleAdvice(err))
 		return false
@@ -48,6 +56,9 @@ func (e *examination) memory(tel nvml.Telemetry, d *Device) bool {
 // processes looks for others on the device.
 func (e *examination) processes(tel nvml.Telemetry, d *Device) (found bool) {
 	list, err := tel.Processes()
+	if hangs(err) {
+		return false
+	}
 	if err != nil {
 		e.warn("processes", "whether others use the device is only seen by the memory that is used", "%v", err)
 		return false
@@ -93,6 +104,9 @@ func (e *examination) baseline(d *Device) {
 // sample looks at the state of the moment.
 func (e *examination) sample(tel nvml.Telemetry, d *Device) {
 	s, err := tel.Sample()
+	if hangs(err) {
+		return
+	}
 	if err != nil {
 		e.absent("state", err, troubleAdvice(err))
 		return
@@ -184,6 +198,9 @@ func (e *examination) link(ctx context.Context, rig Rig, tel nvml.Telemetry, d *
 	var loaded nvml.Link
 	var read error
 	err := rig.Copy(ctx, d.Info, func() { loaded, read = fastest(ctx, tel) })
+	if hangs(read) {
+		return
+	}
 	if err != nil || read != nil {
 		e.warn("link", "the copy that was to load it failed; loads will, too", "idle %s; it cannot be looked at under load: %v", idle, firstOf(err, read))
 		return

@@ -68,8 +68,11 @@ type examination struct {
 }
 
 // Run examines. The error is the context's, or nil: what is wrong is in the
-// report.
+// report. A call of the driver that has not returned within nvml.DefaultPatience
+// fails by its name, and its device is not examined further; Probe is to be an
+// nvml.BoundedProbe if it is to be closed afterwards.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	o.Probe = nvml.BoundedProbe(o.Probe, nvml.DefaultPatience)
 	if o.Window <= 0 {
 		o.Window = DefaultWindow
 	}
@@ -110,10 +113,10 @@ func (e *examination) warn(check, advice, format string, args ...any) {
 }
 
 // absent says that something is not there, which only fails where it must be;
-// a card that is lost always does.
+// a card that is lost and a driver that hangs always do.
 func (e *examination) absent(check string, err error, advice string) {
 	level := Warn
-	if e.Needs.Card == NeedsCard || errors.Is(err, nvml.ErrLost) {
+	if e.Needs.Card == NeedsCard || errors.Is(err, nvml.ErrLost) || errors.Is(err, nvml.ErrHung) {
 		level = Fail
 	}
 	e.add(check, level, Missing, err.Error(), advice)
@@ -172,30 +175,57 @@ func (e *examination) card(ctx context.Context, info nvml.DeviceInfo) {
 	defer tel.Close()
 	e.ok("device", "%d: %s, compute capability %s, %v", info.Index, info.Name, told(info.Compute), info.Memory)
 	d := &Device{Info: info, ContextBytes: nvml.Unknown, Processes: []nvml.Process{}}
-	free := !info.MIG
-	e.mig(info)
-	if e.memory(tel, d) {
-		if others := e.processes(tel, d); others && !e.Needs.Shared {
-			free = false // what is tried there would disturb them
-		}
-		e.baseline(d)
+	e.steps(ctx, tel, d)
+	if err := nvml.Hanging(tel); err != nil {
+		e.absent("answers", err, troubleAdvice(err))
 	}
-	e.sample(tel, d)
-	d.Capabilities = Measure(ctx, tel, e.Window)
-	e.capabilities(d.Capabilities)
-	var rig Rig
-	if free {
-		rig, e.free = e.Rig, append(e.free, info)
-	}
-	e.link(ctx, rig, tel, d)
-	e.context(ctx, rig, tel, d)
 	e.report.Devices = append(e.report.Devices, *d)
+}
+
+// steps are what is examined of a device, as far as its driver answers.
+func (e *examination) steps(ctx context.Context, tel nvml.Telemetry, d *Device) {
+	free := !d.Info.MIG
+	var rig Rig
+	e.mig(d.Info)
+	for _, step := range []func(){
+		func() {
+			if e.memory(tel, d) {
+				if others := e.processes(tel, d); others && !e.Needs.Shared {
+					free = false // what is tried there would disturb them
+				}
+				e.baseline(d)
+			}
+		},
+		func() { e.sample(tel, d) },
+		func() { d.Capabilities = Measure(ctx, tel, e.Window) },
+		func() {
+			e.capabilities(d.Capabilities)
+			if free {
+				rig, e.free = e.Rig, append(e.free, d.Info)
+			}
+			trying, cancel := context.WithTimeout(ctx, testLimit)
+			defer cancel()
+			e.link(trying, rig, tel, d)
+		},
+		func() {
+			trying, cancel := context.WithTimeout(ctx, testLimit)
+			defer cancel()
+			e.context(trying, rig, tel, d)
+		},
+	} {
+		if step(); nvml.Hanging(tel) != nil {
+			return
+		}
+	}
 }
 
 // troubleAdvice is what to do about a device that does not answer a call.
 func troubleAdvice(err error) string {
 	if why, ok := errors.AsType[*nvml.UnavailableError](err); ok {
 		return why.Advice
+	}
+	if errors.Is(err, nvml.ErrHung) {
+		return "nvidia-smi will hang, too: the kernel's log (dmesg) may say why, and the machine may have to be restarted; where a driver only takes long to load, nvidia-persistenced keeps it loaded"
 	}
 	if errors.Is(err, nvml.ErrLost) {
 		return "the device has to be reset or the machine restarted; the kernel's log (dmesg) names the Xid"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -313,5 +314,72 @@ func TestInterrupted(t *testing.T) {
 	cancel()
 	if _, err := doctor.Run(ctx, doctor.Options{Probe: nvmltest.NewProbe(nvmltest.NewCard(nvmltest.Healthy(0)))}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestHangingDriver: a call that does not return is named within the patience of
+// runs, as a failure unless no card is needed; what else can be examined is, and
+// closing waits for nothing.
+func TestHangingDriver(t *testing.T) {
+	const patience = nvml.DefaultPatience
+	for _, c := range []struct {
+		name  string
+		list  bool          // the probe hangs
+		after time.Duration // else the first card does, from then on
+		check string
+		call  string // any of these, by |
+		none  int    // how many findings of the first card there are
+		took  time.Duration
+	}{
+		{"list", true, 0, "driver", "the list of devices", 0, patience},
+		{"memory", false, 0, "answers", "the memory of Scripted GPU", 3, patience + doctor.DefaultWindow},
+		{"window", false, 100 * time.Millisecond, "answers", "the energy of|a sample of|the link's bytes of", 7, 100*time.Millisecond + patience + 2*doctor.DefaultWindow},
+	} {
+		for card, want := range map[doctor.Requirement]doctor.Status{doctor.NeedsCard: "missing", doctor.AnyCard: "missing", doctor.NoCard: "warn"} {
+			t.Run(fmt.Sprintf("%s, card %s", c.name, card), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					first, second := nvmltest.NewCard(nvmltest.Healthy(0)), nvmltest.NewCard(nvmltest.Healthy(1))
+					inner := nvmltest.NewProbe(first, second)
+					probe := nvml.BoundedProbe(inner, patience)
+					release := func() {}
+					if c.list {
+						release = inner.Hang()
+					} else {
+						if c.after == 0 {
+							release = first.Hang()
+						} else {
+							time.AfterFunc(c.after, func() { release = first.Hang() })
+						}
+					}
+					defer func() { release() }()
+					used := 0
+					began := time.Now()
+					r, err := doctor.Run(t.Context(), doctor.Options{Probe: probe, Needs: doctor.Needs{Card: card}, Checks: []doctor.Check{
+						func(_ context.Context, free []nvml.DeviceInfo) []doctor.Finding { used = len(free); return nil }}})
+					took := time.Since(began)
+					if err != nil || r.Status != want || took < patience || took > c.took {
+						t.Errorf("%v: %s after %v, want %s within %v", err, r.Status, took, want, c.took)
+					}
+					f := finding(t, r, c.check)
+					named := slices.ContainsFunc(strings.Split(c.call, "|"), func(call string) bool {
+						return strings.HasPrefix(f.Found, "the driver does not answer: its call for "+call)
+					})
+					if !named || !strings.HasSuffix(f.Found, "has not returned in 5s") || f.Advice == "" {
+						t.Errorf("%+v", f)
+					}
+					of := map[string]int{}
+					for _, f := range r.Findings {
+						of[f.Device]++
+					}
+					if devices := len(r.Devices); of[first.Info().UUID] > c.none || !c.list && (devices != 2 || used != 1 || of[second.Info().UUID] < 10) {
+						t.Errorf("%d devices examined, %d left to use, findings %v", devices, used, of)
+					}
+					began = time.Now()
+					if err := probe.Close(); !errors.Is(err, nvml.ErrHung) || time.Since(began) != 0 || inner.Closed() {
+						t.Errorf("closed after %v: %v", time.Since(began), err)
+					}
+				})
+			})
+		}
 	}
 }

@@ -36,7 +36,7 @@ const (
 	Tolerance = 64 * scheduler.MiB
 	// comeBack is how long bytes may take to show or to come back.
 	comeBack = 5 * time.Second
-	// testLimit bounds one step.
+	// testLimit bounds one step, and each trial of a Rig.
 	testLimit = time.Minute
 	// pollMemory is the time between looks; they cost tens of microseconds.
 	pollMemory = 20 * time.Millisecond

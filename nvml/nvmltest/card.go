@@ -301,6 +301,41 @@ func (s *session) Close() error {
 type Probe struct {
 	cards []*Card
 	err   error
+
+	mu     sync.Mutex
+	hung   chan struct{} // closed when calls return again; nil: they do
+	closed bool
+}
+
+// Hang makes calls of the probe not return, until release is called.
+func (p *Probe) Hang() (release func()) {
+	hung := make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung = hung
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hung = nil
+		close(hung)
+	}
+}
+
+// hang does not return while calls hang.
+func (p *Probe) hang() {
+	p.mu.Lock()
+	hung := p.hung
+	p.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+}
+
+// Closed reports whether Close has returned.
+func (p *Probe) Closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 // NewProbe returns a probe that finds those cards; without any it fails as
@@ -320,6 +355,7 @@ func Unavailable(why string) *Probe {
 
 // List implements nvml.Probe.
 func (p *Probe) List() (list []nvml.DeviceInfo, err error) {
+	p.hang()
 	for _, c := range p.cards {
 		list = append(list, c.Info())
 	}
@@ -328,6 +364,7 @@ func (p *Probe) List() (list []nvml.DeviceInfo, err error) {
 
 // Open implements nvml.Probe.
 func (p *Probe) Open(uuid string) (nvml.Telemetry, error) {
+	p.hang()
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -342,8 +379,18 @@ func (p *Probe) Open(uuid string) (nvml.Telemetry, error) {
 	return nil, fmt.Errorf("%w: %s", nvml.ErrNoDevice, uuid)
 }
 
-// Close implements nvml.Probe.
-func (p *Probe) Close() error { return nil }
+// Close implements nvml.Probe. Like the driver's library it waits for calls of
+// the cards that hang.
+func (p *Probe) Close() error {
+	p.hang()
+	for _, c := range p.cards {
+		c.hang()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}
 
 // Library compiles a fake driver library and returns its folder: fake_nvml.c
 // as libnvidia-ml.so.1, or fake_cuda.c as libcuda.so.1. Without gcc the test is

@@ -27,6 +27,7 @@
 //	FAKE_CUDA_HANG_AT=N      … never ends
 //	FAKE_CUDA_CORRUPT_AT=N   … if a copy to the device, gets a bit wrong
 //	FAKE_CUDA_BROKEN=1       contexts cannot be made any more (999)
+//	FAKE_CUDA_DEAF=1         cuInit does not return
 //
 // FAKE_GPU_LEDGER=FOLDER lets fake_nvml.c know what each process has of a device.
 //
@@ -83,9 +84,10 @@ static struct setting {
 	{"HANG_AT", 0, 0},
 	{"CORRUPT_AT", 0, 0},
 	{"BROKEN", 0, 0},
+	{"DEAF", 0, 0},
 };
 
-enum { DEVICES, TOTAL, OTHERS, CONTEXT, GRAIN, PINNED, BANDWIDTH, BURN, JIT, FREE_WAITS, FAIL_AT, STICKY_AT, HANG_AT, CORRUPT_AT, BROKEN, SETTINGS };
+enum { DEVICES, TOTAL, OTHERS, CONTEXT, GRAIN, PINNED, BANDWIDTH, BURN, JIT, FREE_WAITS, FAIL_AT, STICKY_AT, HANG_AT, CORRUPT_AT, BROKEN, DEAF, SETTINGS };
 
 enum { MOST_DEVICES = 4 };
 
@@ -853,6 +855,11 @@ int cuModuleGetFunction(void **function, void *module, const char *name)
 int cuInit(unsigned flags)
 {
 	pthread_mutex_lock(&lock);
+	while (settings[DEAF].value) { // without the lock: others go on
+		pthread_mutex_unlock(&lock);
+		usleep(1000);
+		pthread_mutex_lock(&lock);
+	}
 	initialised = 1;
 	return leave(flags == 0 ? SUCCESS : INVALID_VALUE);
 }

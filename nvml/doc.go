@@ -11,6 +11,7 @@
 //	nvml/profile   measured costs of a machine, as a file
 //	nvml/calibrate what makes a profile from measurements
 //	nvml/doctor    examines driver, devices and machine; the self-test
+//	nvml/scratch   temporary folders that a kill leaves nothing of
 //	nvml/pagecache what of a file is in the page cache, and putting it out
 //	nvml/nvmltest  scripted cards and fake driver libraries, for tests
 //

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/vramsim/vramsim/nvml"
+	"github.com/vramsim/vramsim/nvml/cuda"
+	"github.com/vramsim/vramsim/nvml/scratch"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
@@ -20,8 +22,8 @@ type cards struct {
 	open  []nvml.Telemetry  // by device of the experiment
 	used  []scheduler.Bytes // of each, before anything was begun
 	ours  processes
-	// temporary is a folder for weights that nobody keeps; empty: none was needed.
-	temporary string
+	// temporary is a folder for weights that nobody keeps; nil: none was needed.
+	temporary *scratch.Folder
 }
 
 // openCards opens the telemetry of as many GPUs as the experiment has at most.
@@ -106,10 +108,12 @@ func (c *cards) folder(given string) (path string, err error) {
 	if given != "" {
 		return given, os.MkdirAll(given, 0o777)
 	}
-	if c.temporary == "" {
-		c.temporary, err = os.MkdirTemp("", "vramsim-weights-")
+	if c.temporary == nil {
+		if c.temporary, err = scratch.Make("", cuda.FolderPrefix); err != nil {
+			return "", err
+		}
 	}
-	return c.temporary, err
+	return c.temporary.Path(), nil
 }
 
 // left says what is in use beyond what was before anything was begun.
@@ -138,10 +142,7 @@ func (c *cards) close() error {
 		errs = append(errs, c.probe.Close())
 	}
 	c.open, c.probe = nil, nil
-	if c.temporary != "" {
-		errs = append(errs, os.RemoveAll(c.temporary))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.temporary.Remove())...)
 }
 
 // processes are those that carry out commands, beside this one.

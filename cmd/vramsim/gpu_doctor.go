@@ -16,6 +16,7 @@ import (
 	"github.com/vramsim/vramsim/nvml/binding"
 	"github.com/vramsim/vramsim/nvml/cuda"
 	"github.com/vramsim/vramsim/nvml/doctor"
+	"github.com/vramsim/vramsim/nvml/scratch"
 	"github.com/vramsim/vramsim/results/summary"
 	"github.com/vramsim/vramsim/results/table"
 )
@@ -157,11 +158,11 @@ func (f *doctorFlags) card() (c cardExecutor, clean func() error, err error) {
 	if f.executor != "cuda" || !binding.Linked {
 		return cardExecutorOf(f.executor, ""), func() error { return nil }, nil
 	}
-	folder, err := os.MkdirTemp(f.folder, "vramsim-doctor-")
+	folder, err := scratch.Make(f.folder, "vramsim-doctor-")
 	if err != nil {
 		return c, nil, err
 	}
-	return cardExecutorOf(f.executor, folder), func() error { return os.RemoveAll(folder) }, nil
+	return cardExecutorOf(f.executor, folder.Path()), folder.Remove, nil
 }
 
 // examine asks the doctor before a run for what its executor needs of the cards

@@ -41,6 +41,9 @@ const (
 	DefaultPinLimit = 4 * scheduler.GiB
 )
 
+// FolderPrefix begins the names of temporary folders of weights.
+const FolderPrefix = "vramsim-weights-"
+
 // Config describes an Executor; the zero value is a good one.
 type Config struct {
 	// Library is the driver's library, a name or a path as for dlopen; empty:

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/vramsim/vramsim/nvml/pagecache"
+	"github.com/vramsim/vramsim/nvml/scratch"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -61,12 +62,14 @@ func prepareWeights(ctx context.Context, cfg *Config, plan *scheduler.Plan) (*we
 
 // prepareAll opens all files, in a folder that lives no longer than this if none
 // was given.
-func (w *weights) prepareAll(ctx context.Context, plan *scheduler.Plan) (err error) {
+func (w *weights) prepareAll(ctx context.Context, plan *scheduler.Plan) (failed error) {
 	if w.dir == "" {
-		if w.dir, err = os.MkdirTemp("", "vramsim-weights-"); err != nil {
+		temp, err := scratch.Make("", FolderPrefix)
+		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.Remove(w.dir)) }()
+		w.dir = temp.Path()
+		defer func() { failed = errors.Join(failed, temp.Remove()) }()
 	}
 	for i := range plan.Models {
 		err := w.prepare(ctx, i)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -192,6 +193,26 @@ func TestWeightsUnwritable(t *testing.T) {
 	cancel()
 	if err := (&weights{}).write(ctx, filepath.Join(dir, "file"), 16); !errors.Is(err, context.Canceled) || len(names(t, dir)) != 0 {
 		t.Errorf("cancelled: %v, left %v", err, names(t, dir))
+	}
+}
+
+// TestWeightsSweep: the temporary folder that a kill has left, half written,
+// goes with the next one.
+func TestWeightsSweep(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	left := filepath.Join(temp, FolderPrefix+"left")
+	if err := os.Mkdir(left, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, filepath.Join(left, "weights-00000005-16-0.bin.part-1"), 16)
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(left, long, long); err != nil {
+		t.Fatal(err)
+	}
+	prepared(t, Config{}, models(scheduler.MiB))
+	if there := names(t, temp); len(there) != 0 {
+		t.Errorf("left %v", there)
 	}
 }
 

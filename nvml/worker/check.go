@@ -2,8 +2,9 @@ package worker
 
 import (
 	"context"
-	"os"
 	"time"
+
+	"github.com/vramsim/vramsim/nvml/scratch"
 )
 
 // Report is what Check found.
@@ -26,10 +27,12 @@ func Check(ctx context.Context, cfg Config) (Report, error) {
 	}
 	dir := cfg.Dir
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "vramsim-worker-"); err != nil {
+		temp, err := scratch.Make("", folderPrefix)
+		if err != nil {
 			return Report{}, err
 		}
-		defer os.RemoveAll(dir)
+		defer temp.Remove()
+		dir = temp.Path()
 	}
 	began := time.Now()
 	s, err := greet(ctx, &cfg, dir, nil, nil)

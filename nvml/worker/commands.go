@@ -383,7 +383,7 @@ func (e *Executor) Close(ctx context.Context) error {
 		close(e.deserted)
 		errs = append(errs, err, e.force())
 	}
-	return errors.Join(append(errs, e.removeFolder())...)
+	return errors.Join(append(errs, e.temp.Remove())...)
 }
 
 // busy reports whether commands are in flight.

@@ -147,6 +147,9 @@ func (c *Config) environment(dir string) []string {
 	return env
 }
 
+// folderPrefix begins the names of temporary folders of weights.
+const folderPrefix = "vramsim-worker-"
+
 // ErrConfig is wrapped by errors about a Config.
 var ErrConfig = errors.New("worker")
 

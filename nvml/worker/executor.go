@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml/scratch"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -33,9 +34,8 @@ type Executor struct {
 	running  sync.WaitGroup // calls whose outcome has not been taken
 	life     sync.Mutex     // held by Open, Restart and Close
 	dir      string
-	ours     bool     // dir is temporary
-	claim    *os.File // of that; nil where there are no claims
-	free     int64    // bytes of device memory after the last start
+	temp     *scratch.Folder // which dir is if it is temporary, else nil
+	free     int64           // bytes of device memory after the last start
 
 	tier sync.Mutex // held while something is staged; guards host
 	host hostTier
@@ -115,6 +115,17 @@ func (e *Executor) started(c *child) {
 
 // Outcomes returns the channel of outcomes.
 func (e *Executor) Outcomes() <-chan scheduler.Outcome { return e.outcomes }
+
+// folder makes the folder of weights, a temporary one if none was given.
+func (e *Executor) folder() (err error) {
+	if e.dir = e.cfg.Dir; e.dir != "" {
+		return os.MkdirAll(e.dir, 0o777)
+	}
+	if e.temp, err = scratch.Make("", folderPrefix); err == nil {
+		e.dir = e.temp.Path()
+	}
+	return err
+}
 
 // Open starts a worker and prepares every model of the plan in it. The error
 // may be a *LostError, a *ReplyError, a *scheduler.CapabilityError or one that

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vramsim/vramsim/nvml"
@@ -357,15 +358,29 @@ func TestGPURunSurvivesItsWorker(t *testing.T) {
 }
 
 // TestGPUWorkersAreOurs: what a process of a worker has of a card counts as the
-// run's own before the worker says hello, and so does what its wrapper started.
+// run's own before the worker says hello, and so does what its wrapper started,
+// until a little after they are gone: another process may get their PIDs.
 func TestGPUWorkersAreOurs(t *testing.T) {
-	b := &bench{cards: &cards{}, tell: func(text string) { t.Errorf("told people %q", text) }}
-	b.notice(worker.Notice{Kind: worker.Started, PID: 41})
-	if pids := b.cards.ours.list(); !slices.Equal(pids, []int{41}) {
-		t.Errorf("ours are %v before the hello", pids)
-	}
-	b.notice(worker.Notice{Kind: worker.Spawned, PID: 42})
-	if pids := slices.Sorted(slices.Values(b.cards.ours.list())); !slices.Equal(pids, []int{41, 42}) {
-		t.Errorf("ours are %v", pids)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{cards: &cards{}, tell: func(text string) { t.Errorf("told people %q", text) }}
+		told := func(kind worker.NoticeKind, pid int, want ...int) {
+			t.Helper()
+			b.notice(worker.Notice{Kind: kind, PID: pid})
+			if pids := slices.Sorted(slices.Values(b.cards.ours.list())); !slices.Equal(pids, want) {
+				t.Errorf("ours are %v after %d is told of as %s, want %v", pids, pid, kind, want)
+			}
+		}
+		told(worker.Started, 41, 41)
+		told(worker.Spawned, 42, 41, 42)
+		told(worker.Gone, 41, 41, 42)
+		told(worker.Gone, 99, 41, 42) // nobody's
+		time.Sleep(lingering)
+		told(worker.Respawned, 43, 41, 42)
+		time.Sleep(time.Nanosecond)
+		told(worker.Respawned, 43, 42)
+		told(worker.Gone, 42, 42)
+		told(worker.Started, 42, 42) // the same PID once more
+		time.Sleep(2 * lingering)
+		told(worker.Respawned, 43, 42)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/cuda"
@@ -145,23 +146,42 @@ func (c *cards) close() error {
 	return errors.Join(append(errs, c.temporary.Remove())...)
 }
 
-// processes are those that carry out commands, beside this one.
+// lingering is how long a process counts as ours after it is gone. The list of
+// processes that its memory is looked up in is up to a second old (the sampler
+// asks for one each second) and a driver takes what a dead process had apart in
+// its own time; the self-test gives it the same five seconds. It is short beside
+// what a system takes to come round to a PID again.
+const lingering = 5 * time.Second
+
+// processes are those that carry out commands, beside this one, and those that
+// did until a moment ago.
 type processes struct {
 	mu   sync.Mutex
-	pids map[int]bool
+	pids map[int]time.Time // when it was gone; zero: it is there
 }
 
 func (p *processes) add(pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pids == nil {
-		p.pids = map[int]bool{}
+		p.pids = map[int]time.Time{}
 	}
-	p.pids[pid] = true
+	p.pids[pid] = time.Time{}
 }
 
+// gone notes that a process has ended: its PID may become another's.
+func (p *processes) gone(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.pids[pid]; ok {
+		p.pids[pid] = time.Now()
+	}
+}
+
+// list returns the processes that count as ours.
 func (p *processes) list() []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	maps.DeleteFunc(p.pids, func(_ int, gone time.Time) bool { return !gone.IsZero() && time.Since(gone) > lingering })
 	return slices.Collect(maps.Keys(p.pids))
 }

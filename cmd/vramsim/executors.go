@@ -264,8 +264,11 @@ func (b *bench) openWorker() (scheduler.Executor, error) {
 // know.
 func (b *bench) notice(n worker.Notice) {
 	switch n.Kind {
-	case worker.Started, worker.Spawned, worker.Respawned:
+	case worker.Started, worker.Spawned:
 		b.cards.ours.add(n.PID)
+	case worker.Gone:
+		b.cards.ours.gone(n.PID)
+	case worker.Respawned: // it has been told as the start that it was
 	default:
 		b.tell(fmt.Sprintf("worker: %s: %s", n.Kind, n.Text))
 	}

@@ -245,6 +245,7 @@ const (
 	Spawned      NoticeKind = "spawned"       // a worker said hello after Took; PID is what it says, which a wrapper may have started
 	Respawned    NoticeKind = "respawned"     // Restart is over after Took; Seen are the bytes then free
 	WentLost     NoticeKind = "lost"          // a worker was ended; Text says why
+	Gone         NoticeKind = "gone"          // a process that was started or said hello is no more; the system may give its PID to another. It may come after Close
 	WorkerTime   NoticeKind = "worker-time"   // it told a duration that cannot be: Reported ns, Seen by our clock
 	VRAMMismatch NoticeKind = "vram-mismatch" // it told fewer bytes in use than the driver: Reported, Seen
 	StagedLate   NoticeKind = "staged-late"   // a load from the host tier had to stage the model first

@@ -131,3 +131,46 @@ func TestOffspringOfTheDead(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// TestGone: every process that is told of is told to be gone, once and after
+// that: one that is closed, one that crashes, that of an evicted model, and what a
+// wrapper started.
+func TestGone(t *testing.T) {
+	isolated, crashing, wrapped := fake(t), fake(t, "fault=crash", "at=0"), fake(t)
+	isolated.Mode = worker.Isolated
+	wrapped.Command = append([]string{"/bin/sh", "-c", `"$@"; true`, "sh"}, wrapped.Command...)
+	for name, c := range map[string]struct {
+		cfg  worker.Config
+		pids int
+		do   func(*bench)
+	}{
+		"closed":   {fake(t), 1, func(b *bench) { b.does(load(0)) }},
+		"crashes":  {crashing, 1, func(b *bench) { b.fails(load(0), scheduler.FailureLost) }},
+		"isolated": {isolated, 3, func(b *bench) { b.does(load(0)); b.does(evict(0)); b.does(load(1)) }},
+		"wrapped":  {wrapped, 2, func(b *bench) { b.does(load(0)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, c.cfg, plan())
+			c.do(b)
+			b.close()
+			within(t, 20*time.Second, func() bool { return len(b.told(worker.Gone)) >= c.pids }, "what is gone is not told of")
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			there := map[int]bool{}
+			for _, n := range b.notices {
+				switch n.Kind {
+				case worker.Started, worker.Spawned:
+					there[n.PID] = true
+				case worker.Gone:
+					if !there[n.PID] {
+						t.Errorf("%d is told to be gone and is none that is there: %v", n.PID, there)
+					}
+					delete(there, n.PID)
+				}
+			}
+			if len(there) > 0 {
+				t.Errorf("%v are not told to be gone", there)
+			}
+		})
+	}
+}

@@ -93,10 +93,13 @@ func greet(ctx context.Context, cfg *Config, dir string, onStart func(*child), o
 	if onStart != nil {
 		onStart(c)
 	}
+	told := make(chan struct{}) // closed when nothing more is told of its beginning
+	defer close(told)
 	s := &session{cfg: cfg, child: c, began: began, first: make(chan struct{}), over: make(chan struct{}),
 		outbox: make(chan []byte, 64), open: map[int64]*request{}, onLost: onLost}
 	go s.write()
 	go s.read()
+	go s.tellGone(told)
 	timer := time.NewTimer(cfg.Timeouts.Hello)
 	defer timer.Stop()
 	select {
@@ -112,6 +115,22 @@ func greet(ctx context.Context, cfg *Config, dir string, onStart func(*child), o
 	}
 	cfg.notice(Notice{Kind: Spawned, PID: int(s.hello.PID), Took: time.Since(began), Text: s.hello.Worker + " " + s.hello.Version})
 	return s, nil
+}
+
+// tellGone tells that the worker is gone, under each PID that it was told of by.
+func (s *session) tellGone(told <-chan struct{}) {
+	<-s.child.exited
+	<-told
+	s.mu.Lock()
+	said := s.child.pid()
+	if s.hello != nil {
+		said = int(s.hello.PID)
+	}
+	s.mu.Unlock()
+	s.cfg.notice(Notice{Kind: Gone, PID: s.child.pid()})
+	if said != s.child.pid() {
+		s.cfg.notice(Notice{Kind: Gone, PID: said})
+	}
 }
 
 // failure returns why the worker is lost, nil if it is not.

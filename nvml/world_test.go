@@ -35,10 +35,16 @@ func (s *arrivals) Next() ([]scheduler.Event, error) {
 }
 
 // events keeps a copy of the log.
-type events struct{ all []scheduler.Event }
+type events struct {
+	all  []scheduler.Event
+	slow func([]scheduler.Event) time.Duration // how long to write those down takes; nil: no time
+}
 
 func (e *events) Append(batch []scheduler.Event) error {
 	e.all = append(e.all, batch...)
+	if e.slow != nil {
+		time.Sleep(e.slow(batch))
+	}
 	return nil
 }
 
@@ -59,6 +65,7 @@ type stageRun struct {
 	sleeper  *nvml.Sleeper
 	world    *nvml.World
 	belated  time.Duration // how late the executor tells of losses
+	restart  func()        // what else happens while the executor is restarted; nil: nothing
 	slow     time.Duration // how long an observation takes to be taken down
 	config   nvml.Config   // Inbox is filled in
 	sleep    nvml.SleeperConfig
@@ -98,6 +105,9 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 	var executor scheduler.Executor = r.sleeper
 	if r.belated > 0 {
 		executor = newBelated(r.sleeper, r.belated)
+	}
+	if r.restart != nil {
+		executor = &restarting{r.sleeper, r.restart}
 	}
 	r.config.Inbox = scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{executor}, Source: &arrivals{n: items, models: 2, gap: max(scheduler.Second, r.gap)}}
 	if r.card != nil {
@@ -361,6 +371,51 @@ func TestWorldLosesForGoodWhileItRestarts(t *testing.T) {
 		}
 		if r.ended.Sub(r.world.Opened()) != 3500*time.Millisecond || len(r.events.of(scheduler.DeviceDown)) != 1 || len(r.events.of(scheduler.DeviceUp)) != 0 {
 			t.Errorf("it ended after %v: %+v", r.ended.Sub(r.world.Opened()), r.events.of(scheduler.DeviceDown, scheduler.DeviceUp))
+		}
+	})
+}
+
+// restarting is a sleeper during whose restart something else happens.
+type restarting struct {
+	*nvml.Sleeper
+	meanwhile func()
+}
+
+func (r *restarting) Restart(ctx context.Context) error {
+	err := r.Sleeper.Restart(ctx)
+	r.meanwhile()
+	return err
+}
+
+// TestWorldStaysLost: a device that is lost for good while its executor is
+// restarted does not come back with it, also if nobody has heard of any of this
+// yet: the log's disk holds the run up from before the loss until after the
+// restart.
+func TestWorldStaysLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &stageRun{card: nvmltest.NewCard(nvmltest.Healthy(0))}
+		r.events.slow = func(batch []scheduler.Event) time.Duration {
+			if batch[0].At == 3*scheduler.Second { // the last arrival, in the midst of the first batch
+				return 10 * time.Second
+			}
+			return 0
+		}
+		r.restart = func() { r.world.LoseForGood(0, "the card is gone") }
+		r.run(t, 3, func() {
+			time.Sleep(3500 * time.Millisecond)
+			r.world.Lose(0)
+		})
+		if !errors.Is(r.err, nvml.ErrDeviceLost) || !strings.Contains(r.invalid(), "the card is gone") {
+			t.Errorf("%v, invalid: %q", r.err, r.invalid())
+		}
+		if took := r.ended.Sub(r.world.Opened()); took != 13*time.Second {
+			t.Errorf("it was held up until %v", took)
+		}
+		if down, up := r.events.of(scheduler.DeviceDown), r.events.of(scheduler.DeviceUp); len(down) != 1 || len(up) != 0 {
+			t.Errorf("down %+v, up %+v", down, up)
+		}
+		if r.report.Devices[0].Restarts != 1 || !slices.Equal(r.marks(), []string{"device lost", "device lost"}) {
+			t.Errorf("report %+v, marks %v", r.report.Devices[0], r.marks())
 		}
 	})
 }

@@ -263,16 +263,8 @@ func (p *composed) size(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mod
 // makeRoom evicts for the activation memory of one item of m, unless enough
 // is already on its way out or claimed by a load.
 func (p *composed) makeRoom(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) scheduler.Decision {
-	need := v.BatchMemory(m) - v.Headroom(d)
-	for _, other := range v.Residents(d) {
-		switch v.State(d, other) {
-		case scheduler.Claimed:
-			return scheduler.Decision{}
-		case scheduler.Evicting:
-			need -= v.Bytes(other)
-		}
-	}
-	if need <= 0 {
+	need := missing(v, d, m)
+	if need == 0 {
 		return scheduler.Decision{}
 	}
 	if victim, ok := p.evictor.Victim(v, d, need, m); ok {

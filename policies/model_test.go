@@ -25,14 +25,20 @@ var shipped = map[string][]policies.Spec{
 	"priority":   {use("priority"), use("priority", "fill", false)},
 	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
 	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
+	"symphony":   {use("symphony")},
 	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
+}
+
+// whole reports whether the named policy decides everything itself.
+func whole(name string) bool {
+	return slices.Contains(policies.Builtin().Names(policies.KindWhole), name)
 }
 
 // drawVariant draws a composition of the named policy: one of its parameters,
 // mostly with the axes that it has by default, else with any.
 func drawVariant(r *rapid.T, name string, cfg *scheduler.Config) policies.Spec {
 	s := rapid.SampledFrom(shipped[name]).Draw(r, "use")
-	if name == "seed" || name == "semaphore" {
+	if whole(name) {
 		return s
 	}
 	some := func(label string, list []policies.Axis) policies.Axis {
@@ -131,8 +137,13 @@ func shares(name string) []coretest.Share {
 		{What: "ties at one instant", Of: func(r *coretest.Reach) int { return r.Tie }, Percent: 60},
 		{What: "a load from the host tier", Of: func(r *coretest.Reach) int { return r.HostLoad }, Percent: 3},
 	}
-	if slices.Contains([]string{"seed", "semaphore"}, name) {
+	switch name {
+	case "seed", "semaphore":
 		return all // these let models leave before they ask for a load
+	case "symphony":
+		for i := range all {
+			all[i].Percent = (all[i].Percent + 2) / 3 // what it drops loads nothing
+		}
 	}
 	return append(all, coretest.Share{What: "an eviction under a claim", Of: func(r *coretest.Reach) int { return r.EvictUnderClaim }, Percent: 10})
 }

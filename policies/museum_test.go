@@ -27,7 +27,7 @@ func every(t *testing.T, s scenario, check func(t *testing.T, spec policies.Spec
 	t.Helper()
 	for _, name := range policies.Builtin().Policies() {
 		specs := []policies.Spec{use(name)}
-		if name != "seed" && name != "semaphore" {
+		if !whole(name) {
 			specs = append(specs, policies.Spec{Use: name, Evict: axis("single")}, policies.Spec{Use: name, Evict: axis("ttl", "idle", "1s")}, policies.Spec{Use: name, Prefetch: axis("next")})
 		}
 		for _, spec := range specs {

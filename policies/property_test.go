@@ -59,6 +59,7 @@ var (
 		use("fifo", "bypass", true), use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("oldest"),
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
 		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s")}
+	someWholes = []policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1), use("symphony")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
@@ -71,8 +72,8 @@ var (
 )
 
 func drawComposition(r *rapid.T) policies.Spec {
-	if rapid.IntRange(0, 7).Draw(r, "whole") == 0 {
-		return rapid.SampledFrom([]policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1)}).Draw(r, "use")
+	if rapid.IntRange(0, 9).Draw(r, "whole") < 2 {
+		return rapid.SampledFrom(someWholes).Draw(r, "use")
 	}
 	s := rapid.SampledFrom(someUses).Draw(r, "use")
 	s.Visit, s.Batch, s.Evict = drawAxis(r, "visit", someVisits...), drawAxis(r, "batch", someBatchers...), drawAxis(r, "evict", someEvictors...)

@@ -164,6 +164,7 @@ func TestDeclaredContracts(t *testing.T) {
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "batches", 2)}, "pure, bound: none"},
 		{use("semaphore"), "waits, pure, bound: bypass 0"},
 		{use("seed"), "pure, bound: none"},
+		{use("symphony"), "waits, pure, bound: none"},
 		{use("sticky"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("oldest"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
 		{policies.Spec{Use: "oldest", Visit: axis("limited")}, "work-conserving, load-work-conserving, pure, bound: none"},
@@ -209,7 +210,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "symphony"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

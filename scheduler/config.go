@@ -26,6 +26,9 @@ type BatchCost struct {
 	Base    Time  // expected time of a batch of n: Base + PerItem·(work of its items),
 	PerItem Time
 	Times   []Time // or, if given, Times[n-1], of which what exceeds Base scales with work
+	// Sizes are the sizes that Times were given for, ascending from 1, where
+	// those between were filled in; nil: all. Batches of any size may run.
+	Sizes []int
 }
 
 // Time returns the expected duration of a batch of n items that together have
@@ -183,6 +186,11 @@ func (c *Config) validate() error {
 		for n, t := range m.Batch.Times {
 			if t < 0 {
 				return fail(fmt.Sprintf("%s.Batch.Times[%d]", field, n), "model %q has a negative duration", m.Name)
+			}
+		}
+		for i, n := range m.Batch.Sizes {
+			if i == 0 && n != 1 || i > 0 && n <= m.Batch.Sizes[i-1] || n > m.Batch.Max {
+				return fail(fmt.Sprintf("%s.Batch.Sizes[%d]", field, i), "model %q has a batch of %d; sizes must ascend from 1 to at most %d", m.Name, n, m.Batch.Max)
 			}
 		}
 	}

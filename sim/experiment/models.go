@@ -253,7 +253,7 @@ func (d *decoder) batchTimes(f *fields, b *scheduler.BatchCost) {
 		d.errorf(n.at, "%s has no time for batches of 1", path)
 		return
 	}
-	b.Times = spread(known, sizes, b)
+	b.Times, b.Sizes = spread(known, sizes, b), sizes
 }
 
 // spread returns the times of batches of 1 to Max.

@@ -376,7 +376,7 @@ energy: {idle_W: 40}
 		t.Fatal(err)
 	}
 	w, q := e.Cells[0].Models[0], e.Cells[0].Models[1]
-	if w.Bytes != 31e8 || w.Load[0] != 13e8 || w.Unload != 2e6 || w.Batch.Max != 8 || w.Batch.Memory != 110e6 || len(w.Batch.Times) != 8 || w.Batch.Times[1] != 89e6 || w.Batch.Times[7] != 89e6+6*40e6 {
+	if w.Bytes != 31e8 || w.Load[0] != 13e8 || w.Unload != 2e6 || w.Batch.Max != 8 || w.Batch.Memory != 110e6 || len(w.Batch.Times) != 8 || w.Batch.Times[1] != 89e6 || w.Batch.Times[7] != 89e6+6*40e6 || !slices.Equal(w.Batch.Sizes, []int{1, 2}) {
 		t.Errorf("%+v", w)
 	}
 	if q.Load[0] != 31e8 || q.Load[1] != 31e6 { // 1.5 GB: 100 ms + 3 s, 1 ms + 30 ms

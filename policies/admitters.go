@@ -99,3 +99,20 @@ func (late) Refuse(v *scheduler.View) (scheduler.ItemID, int64, bool) {
 	}
 	return 0, 0, false
 }
+
+// next returns when the first of those it looks at becomes late, scheduler.Never
+// if none does.
+func (late) next(v *scheduler.View) scheduler.Time {
+	at := scheduler.Never
+	for m := v.NextReady(0); m != noModel; m = v.NextReady(m + 1) {
+		left := v.BatchMax(m)
+		v.Each(m, func(item scheduler.Item) bool {
+			if item.Deadline != scheduler.Never {
+				at = min(at, item.Deadline-v.Model(m).Batch.Time(1, item.Work)+1)
+			}
+			left--
+			return left > 0
+		})
+	}
+	return at
+}

@@ -26,6 +26,7 @@ var shipped = map[string][]policies.Spec{
 	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
 	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
 	"symphony":   {use("symphony")},
+	"clockwork":  {use("clockwork"), use("clockwork", "window", "1ns"), use("clockwork", "window", "100d")},
 	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
 }
 
@@ -140,7 +141,7 @@ func shares(name string) []coretest.Share {
 	switch name {
 	case "seed", "semaphore":
 		return all // these let models leave before they ask for a load
-	case "symphony":
+	case "symphony", "clockwork":
 		for i := range all {
 			all[i].Percent = (all[i].Percent + 2) / 3 // what it drops loads nothing
 		}

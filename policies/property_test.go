@@ -59,7 +59,8 @@ var (
 		use("fifo", "bypass", true), use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("oldest"),
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
 		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s")}
-	someWholes = []policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1), use("symphony")}
+	someWholes = []policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1), use("symphony"),
+		use("clockwork"), use("clockwork", "window", "1ns")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}

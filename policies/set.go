@@ -40,6 +40,9 @@ type Entry struct {
 	Waits bool
 	// Declared are the contracts of a whole policy.
 	Declared Contracts
+	// Fixed is the one value that a whole policy has on an axis, without
+	// parameters; it takes no other and nothing on the other axes.
+	Fixed map[Kind]string
 	// New makes a fresh value for one run: see Kind.
 	New func(*Args) (any, error)
 }
@@ -138,10 +141,16 @@ func (s *Set) New(spec Spec, env Env) (Built, error) {
 }
 
 func (s *Set) newWhole(e *Entry, spec Spec, env *Env) (Built, error) {
+	resolved := Spec{Use: e.Name, As: spec.As}
 	for _, k := range axes {
-		if a := spec.axis(k); a.Name != "" {
+		a, fixed := spec.axis(k), e.Fixed[k]
+		switch {
+		case a.Name != "" && fixed == "":
 			return Built{}, at([]string{string(k)}, "%s decides everything itself and takes no %s", e.Name, k)
+		case a.Name != "" && a.Name != fixed || len(a.Params) > 0:
+			return Built{}, at([]string{string(k)}, "%s decides everything itself and takes no %s but %s", e.Name, k, fixed)
 		}
+		resolved.axis(k).Name = fixed
 	}
 	if len(spec.Pin) > 0 {
 		return Built{}, at([]string{"pin"}, "%s decides everything itself and takes no pin", e.Name)
@@ -158,7 +167,8 @@ func (s *Set) newWhole(e *Entry, spec Spec, env *Env) (Built, error) {
 	if !ok {
 		return Built{}, fmt.Errorf("policies: %s made a %T instead of a scheduler.Policy", e.Name, made)
 	}
-	b := Built{Name: spec.name(), Policy: policy, Contracts: e.Declared, Spec: Spec{Use: e.Name, As: spec.As, Params: args.resolved()}}
+	resolved.Params = args.resolved()
+	b := Built{Name: spec.name(), Policy: policy, Contracts: e.Declared, Spec: resolved}
 	b.Evictor, _ = made.(scheduler.Evictor)
 	b.Waits = e.Declared.Waits
 	_, b.Clairvoyant = made.(scheduler.Clairvoyant)

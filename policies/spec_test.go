@@ -45,6 +45,10 @@ func TestSpecErrors(t *testing.T) {
 		{use("seed", "fill", true), "params.fill", "accepted: ties", ""},
 		{use("semaphore", "k", 0), "params.k", "an integer from 1", ""},
 		{policies.Spec{Use: "seed", Visit: axis("gated")}, "visit", "decides everything itself", ""},
+		{policies.Spec{Use: "clockwork", Admit: axis("all")}, "admit", "takes no admit but late", ""},
+		{policies.Spec{Use: "clockwork", Order: axis("deadline")}, "order", "takes no order", ""},
+		{use("clockwork", "window", "0s"), "params.window", "at least 1ns", ""},
+		{policies.Spec{Use: "symphony", Admit: axis("late")}, "admit", "takes no admit", ""},
 		{policies.Spec{Use: "seed", Pin: []string{"a"}}, "pin", "takes no pin", ""},
 		{policies.Spec{Use: "fifo", Visit: axis("exhaustiv")}, "visit", "unknown visit", "exhaustive"},
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "items", 1, "batches", 1)}, "visit.limited", "not both", ""},
@@ -164,6 +168,7 @@ func TestDeclaredContracts(t *testing.T) {
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "batches", 2)}, "pure, bound: none"},
 		{use("semaphore"), "waits, pure, bound: bypass 0"},
 		{use("seed"), "pure, bound: none"},
+		{use("clockwork"), "waits, pure, bound: none"},
 		{use("symphony"), "waits, pure, bound: none"},
 		{use("sticky"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("oldest"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
@@ -210,7 +215,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "symphony"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "symphony", "clockwork"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -38,6 +38,7 @@ type scenario struct {
 	policy  func() scheduler.Policy          // instead of spec
 	facts   []scheduler.Event                // besides: devices lost, memory observed
 	truth   []scheduler.Model                // durations other than the declared
+	watch   func(*scheduler.View, scheduler.Decision)
 }
 
 // model returns a model of gb gigabytes that loads in load seconds and takes
@@ -222,20 +223,25 @@ func (s *scenario) config(t testing.TB) (scheduler.Config, policies.Built) {
 	if oracle, ok := b.Policy.(scheduler.Clairvoyant); ok {
 		oracle.Foresee(newWorld(s).arrivals)
 	}
-	cfg.Policy, cfg.Evictor, cfg.Order, cfg.Waits = &twice{b.Policy, t}, b.Evictor, b.Order, b.Waits
+	cfg.Policy, cfg.Evictor, cfg.Order, cfg.Waits = &twice{b.Policy, t, s.watch}, b.Evictor, b.Order, b.Waits
 	return cfg, b
 }
 
-// twice asks a policy two times for each decision: asking changes nothing.
+// twice asks a policy two times for each decision: asking changes nothing. What
+// it decides may be watched.
 type twice struct {
 	scheduler.Policy
-	t testing.TB
+	t     testing.TB
+	watch func(*scheduler.View, scheduler.Decision)
 }
 
 func (p *twice) Next(v *scheduler.View) scheduler.Decision {
 	first := p.Policy.Next(v)
 	if second := p.Policy.Next(v); second != first {
 		p.t.Errorf("asked twice, decided %v, then %v", first, second)
+	}
+	if p.watch != nil {
+		p.watch(v, first)
 	}
 	return first
 }

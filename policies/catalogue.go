@@ -72,6 +72,10 @@ func selectors() []Entry {
 				{Name: "h", Kind: Duration, Default: "0s", Doc: "leave the current model only for one less by more than this"},
 				{Name: "virtual", Kind: Duration, Default: "60s", Doc: "deadline after arrival of items without one"}},
 			New: func(a *Args) (any, error) { return &edfSetup{h: a.Time("h"), virtual: a.Time("virtual")}, nil }},
+		{Name: "qlm", Kind: KindSelector, Visit: anew, Order: Axis{Name: "deadline"}, Doc: "groups of a model's items of like deadlines, the earliest first; if one would be late, the best order of up to 8; orders queues by deadline unless told otherwise",
+			Source: "Patke et al., arXiv 2407.00047, without its integer program and preemption", Contracts: "bound: none",
+			Params: []Param{{Name: "bucket", Kind: Duration, Default: "1s", Min: 1, Doc: "by how much the times from arrival to deadline may differ within a group"}},
+			New:    func(a *Args) (any, error) { return &qlm{bucket: a.Time("bucket")}, nil }},
 	}
 }
 

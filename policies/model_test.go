@@ -25,6 +25,7 @@ var shipped = map[string][]policies.Spec{
 	"priority":   {use("priority"), use("priority", "fill", false)},
 	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
 	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
+	"qlm":        {use("qlm"), use("qlm", "bucket", "1ns"), use("qlm", "bucket", "1d", "fill", false)},
 	"symphony":   {use("symphony")},
 	"clockwork":  {use("clockwork"), use("clockwork", "window", "1ns"), use("clockwork", "window", "100d")},
 	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},

@@ -58,7 +58,7 @@ var (
 	someUses = []policies.Spec{use("sticky"), use("sticky", "prefer", "resident"), use("fifo"), use("fifo", "fill", true), use("fifo", "skip", true),
 		use("fifo", "bypass", true), use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("oldest"),
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
-		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s")}
+		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s"), use("qlm"), use("qlm", "bucket", "5s")}
 	someWholes = []policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1), use("symphony"),
 		use("clockwork"), use("clockwork", "window", "1ns")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),

@@ -33,8 +33,8 @@ type Entry struct {
 	Source    string // where the rule comes from, if not from here
 	Params    []Param
 	Contracts string // what it declares, for lists
-	// Visit is the visit of a selector unless the policy says otherwise.
-	Visit Axis
+	// Visit and Order are those of a selector unless the policy says otherwise.
+	Visit, Order Axis
 	// Waits is declared by values of an axis that may leave work and a free
 	// slot idle.
 	Waits bool
@@ -207,6 +207,9 @@ func (s *Set) compose(e *Entry, spec Spec, env *Env) (Built, error) {
 	parts := &parts{env: env, made: map[Kind]any{}, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
 	if spec.Visit.Name == "" {
 		spec.Visit = e.Visit
+	}
+	if spec.Order.Name == "" {
+		spec.Order = e.Order
 	}
 	for _, k := range axes {
 		if err := s.resolve(parts, k, *spec.axis(k)); err != nil {

@@ -166,6 +166,7 @@ func TestDeclaredContracts(t *testing.T) {
 		{use("fifo", "fill", true), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("fifo", "skip", true), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "batches", 2)}, "pure, bound: none"},
+		{use("qlm"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("semaphore"), "waits, pure, bound: bypass 0"},
 		{use("seed"), "pure, bound: none"},
 		{use("clockwork"), "waits, pure, bound: none"},
@@ -215,7 +216,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "symphony", "clockwork"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "qlm", "symphony", "clockwork"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -118,6 +118,10 @@ func wholes() []Entry {
 			Fixed:  map[Kind]string{KindAdmit: "late"},
 			Params: []Param{{Name: "window", Kind: Duration, Default: "100ms", Min: 1, Doc: "capacity of a device that demand is counted against; scales all demands alike"}},
 			New:    func(a *Args) (any, error) { return newClockwork(a.Env, a.Time("window")), nil }},
+		{Name: "nexus", Kind: KindWhole, Doc: "batches of planned sizes in turn, planned per epoch by squishy bin packing from rates and times to the deadline; endless without deadlines",
+			Source: "Shen et al., SOSP 2019", Contracts: "bound: as many visits as models on one device, else none; waits", Declared: Contracts{Pure: true, Waits: true},
+			Params: []Param{{Name: "epoch", Kind: Duration, Default: "30s", Min: 1, Doc: "time after which a plan is made anew"}},
+			New:    func(a *Args) (any, error) { return newNexus(a.Env, a.Time("epoch")), nil }},
 	}
 }
 

@@ -95,6 +95,10 @@ func (p *composed) declare(env *Env, parts *parts) Contracts {
 	return c
 }
 
+// declarer is implemented by whole policies whose contracts depend on the
+// hardware.
+type declarer interface{ declares() Contracts }
+
 // bounded is implemented by selectors that bound waiting under some visits.
 type bounded interface {
 	bound(visit Axis, models int) Bound

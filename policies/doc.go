@@ -12,8 +12,8 @@
 //
 // catalogue.go lists everything there is. composed.go is the decision block
 // that all composed policies share and fold.go the state it observes; a file
-// each holds the values of an axis; seed.go, semaphore.go, symphony.go and
-// clockwork.go are the policies that decide for themselves.
+// each holds the values of an axis; seed.go, semaphore.go, symphony.go,
+// clockwork.go and nexus.go are the policies that decide for themselves.
 //
 // # Contracts
 //

@@ -26,6 +26,7 @@ var shipped = map[string][]policies.Spec{
 	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
 	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
 	"qlm":        {use("qlm"), use("qlm", "bucket", "1ns"), use("qlm", "bucket", "1d", "fill", false)},
+	"nexus":      {use("nexus"), use("nexus", "epoch", "2s"), use("nexus", "epoch", "1ns")},
 	"symphony":   {use("symphony")},
 	"clockwork":  {use("clockwork"), use("clockwork", "window", "1ns"), use("clockwork", "window", "100d")},
 	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},

@@ -60,7 +60,7 @@ var (
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
 		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s"), use("qlm"), use("qlm", "bucket", "5s")}
 	someWholes = []policies.Spec{use("seed"), use("seed", "ties", "lowest"), use("semaphore"), use("semaphore", "k", 1), use("symphony"),
-		use("clockwork"), use("clockwork", "window", "1ns")}
+		use("clockwork"), use("clockwork", "window", "1ns"), use("nexus"), use("nexus", "epoch", "1s")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
@@ -85,10 +85,10 @@ func drawComposition(r *rapid.T) policies.Spec {
 
 // drawBounded draws one of the compositions that bound waiting on one device.
 func drawBounded(r *rapid.T) policies.Spec {
-	s := rapid.SampledFrom([]policies.Spec{use("fifo"), {Use: "fifo", Visit: axis("limited")}, use("semaphore"), use("oldest"), {Use: "oldest", Visit: axis("exhaustive")},
+	s := rapid.SampledFrom([]policies.Spec{use("fifo"), {Use: "fifo", Visit: axis("limited")}, use("semaphore"), use("nexus"), use("nexus", "epoch", "1s"), use("oldest"), {Use: "oldest", Visit: axis("exhaustive")},
 		{Use: "oldest", Visit: axis("linger", "wait", "1s")}, use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"),
 		use("polling"), {Use: "polling", Visit: axis("gated")}, {Use: "polling", Visit: axis("limited")}, {Use: "polling", Visit: axis("timed", "quantum", "2s")}}).Draw(r, "use")
-	if s.Use != "semaphore" {
+	if !whole(s.Use) {
 		s.Batch, s.Evict, s.Prefetch = drawAxis(r, "batch", someBatchers...), drawAxis(r, "evict", someEvictors...), drawAxis(r, "prefetch", somePrefetchers...)
 	}
 	return s

@@ -38,7 +38,7 @@ type Entry struct {
 	// Waits is declared by values of an axis that may leave work and a free
 	// slot idle.
 	Waits bool
-	// Declared are the contracts of a whole policy.
+	// Declared are the contracts of a whole policy, unless it declares them itself.
 	Declared Contracts
 	// Fixed is the one value that a whole policy has on an axis, without
 	// parameters; it takes no other and nothing on the other axes.
@@ -169,8 +169,11 @@ func (s *Set) newWhole(e *Entry, spec Spec, env *Env) (Built, error) {
 	}
 	resolved.Params = args.resolved()
 	b := Built{Name: spec.name(), Policy: policy, Contracts: e.Declared, Spec: resolved}
+	if d, ok := made.(declarer); ok {
+		b.Contracts = d.declares()
+	}
 	b.Evictor, _ = made.(scheduler.Evictor)
-	b.Waits = e.Declared.Waits
+	b.Waits = b.Contracts.Waits
 	_, b.Clairvoyant = made.(scheduler.Clairvoyant)
 	return b, nil
 }

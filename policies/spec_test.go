@@ -170,6 +170,7 @@ func TestDeclaredContracts(t *testing.T) {
 		{use("semaphore"), "waits, pure, bound: bypass 0"},
 		{use("seed"), "pure, bound: none"},
 		{use("clockwork"), "waits, pure, bound: none"},
+		{use("nexus"), "waits, pure, bound: 3 visits"},
 		{use("symphony"), "waits, pure, bound: none"},
 		{use("sticky"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("oldest"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
@@ -216,7 +217,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "qlm", "symphony", "clockwork"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "qlm", "symphony", "clockwork", "nexus"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -201,8 +201,8 @@ func TestPinsDrain(t *testing.T) {
 	refused, accepted, replicas := 0, 0, 0
 	rapid.Check(t, func(r *rapid.T) {
 		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: drawComposition(r)}
-		if s.spec.Use == "seed" || s.spec.Use == "semaphore" {
-			s.spec = use("sticky")
+		if _, err := policies.Builtin().New(policies.Spec{Use: s.spec.Use, Params: s.spec.Params, Place: axis("first")}, policies.Env{Models: s.models, Devices: s.devices}); err != nil {
+			s.spec = use("sticky") // it decides everything itself
 		}
 		for i := range s.models {
 			if rapid.IntRange(0, 2).Draw(r, "pin") == 0 {

@@ -70,11 +70,11 @@ func TestQLMOrdersQueues(t *testing.T) {
 
 // oneGroup is a group as the rule has it.
 type oneGroup struct {
-	model          scheduler.ModelID
-	bucket         int64
-	n              int
-	work           int64
-	due, took, end scheduler.Time
+	model     scheduler.ModelID
+	bucket    int64
+	n         int
+	work      int64
+	due, took scheduler.Time
 }
 
 // bestOrder tries every order: the rule without any shortcut.

@@ -106,6 +106,20 @@ func TestSymphonyKeepsAsManyCandidatesAsDevicesAreIdle(t *testing.T) {
 	}
 }
 
+// What no idle device can take keeps nobody else from being a candidate: a,
+// which can wait less than b, is too large for the idle one.
+func TestSymphonyKeepsWhatIdleDevicesTake(t *testing.T) {
+	devices := gpus(2, 12)
+	devices[0].Memory, devices[0].Budget = 4*scheduler.GB, 4*scheduler.GB
+	models := abc()
+	models[0].Bytes = 8 * scheduler.GB
+	models[1].Batch = scheduler.BatchCost{Max: 2, Times: []scheduler.Time{sec, 10 * sec}}
+	s := scenario{models: models, devices: devices, spec: use("symphony"), items: []arrival{{work: 50e6}, {model: 1}, due(20*sec, 0, 40*sec), due(20*sec, 1, 41*sec)}}
+	if o := s.run(t); o.order() != "BAB" || o.batches[2].at != 31*sec {
+		t.Errorf("%s from %v, want b at its instant, 31s", o.order(), o.starts(0))
+	}
+}
+
 // What has no deadline waits for what has one, even for its instant; a device
 // that holds the model is preferred.
 func TestSymphonyOrders(t *testing.T) {

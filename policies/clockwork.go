@@ -238,11 +238,8 @@ func (s *clockwork) divide(v *scheduler.View, m scheduler.ModelID, demand uint64
 // weight returns least/allotted in 2³²-ths: those with nothing allotted have
 // it all.
 func weight(least, allotted uint64) uint64 {
-	switch {
-	case allotted == least:
+	if allotted == least {
 		return 1 << 32
-	case least == 0:
-		return 0
 	}
 	return scale(least, 1<<32, allotted)
 }

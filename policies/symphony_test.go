@@ -135,6 +135,24 @@ func TestSymphonyOrders(t *testing.T) {
 	}
 }
 
+// What was loaded and waits for its instant stays, if others can leave: b is
+// loaded at 5 s, a is used until 19 s, c is loaded at 38 s.
+func TestSymphonyKeepsWhatWasLoaded(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), spec: use("symphony"), items: []arrival{due(0, 1, 2*sec), due(sec, 1, 100*sec),
+		due(6*sec, 0, 7*sec), due(12*sec, 0, 20*sec), due(30*sec, 2, 40*sec)}}
+	if o := s.run(t); o.order() != "AB" || !slices.Equal(o.starts(0), []scheduler.Time{18 * sec, 98 * sec}) || o.loads != 3 {
+		t.Errorf("%s from %v, %d loads", o.order(), o.starts(0), o.loads)
+	}
+}
+
+// A model is loaded on an idle device although a busy one comes first.
+func TestSymphonyLoadsOnIdleDevices(t *testing.T) {
+	s := scenario{models: abc(), devices: gpus(2, 12), spec: use("symphony"), items: []arrival{{work: 50e6}, {at: 10 * sec, model: 2}}}
+	if o := s.run(t); o.order() != "AC" || o.batches[1].device != 1 || o.batches[1].at != 15*sec {
+		t.Errorf("%s, c on %d at %v", o.order(), o.batches[1].device, o.batches[1].at)
+	}
+}
+
 // An absent model begins to load at the instant of its batch. What was loaded
 // runs when it is there, whatever can wait less by then.
 func TestSymphonyLoadsAtTheInstant(t *testing.T) {

@@ -129,18 +129,20 @@ func TestClockworkLoadsByDemand(t *testing.T) {
 }
 
 // What is resident leaves for a model of more unmet demand only. a runs from
-// 10 s to 30 s beside b, whose items wait; c has one of demand 1/4 of the window.
+// 10 s to 30 s beside b, whose items wait; c has one of demand 1/4 of the window,
+// or 1/5.
 func TestClockworkEvictsByDemand(t *testing.T) {
 	for _, c := range []struct {
-		waiting int // items of b, 1/10 each without the load, 1/5 with it
+		waiting int            // items of b, 1/10 each without the load, 1/5 with it
+		slo     scheduler.Time // of c: 10 s leave 4 s, 11 s leave 5 s
 		loaded  bool
-	}{{1, true}, {10, true}, {11, true}, {12, false}, {25, false}} {
+	}{{1, 10 * sec, true}, {10, 10 * sec, true}, {11, 10 * sec, true}, {11, 11 * sec, false}, {12, 10 * sec, false}, {25, 10 * sec, false}} {
 		// Held by one device, b's unmet demand is n/5·(1 − 10/n): 1/5 for 11, 2/5 for 12.
 		items := append(burst(0, "B"), arrival{at: 5 * sec, work: 20e6})
 		for range c.waiting {
 			items = append(items, due(11*sec, 1, 22*sec))
 		}
-		items = append(items, due(12*sec, 2, 22*sec))
+		items = append(items, due(12*sec, 2, 12*sec+c.slo))
 		s := scenario{models: ones(abc()), devices: gpu(8), spec: use("clockwork"), items: items}
 		o := s.run(t)
 		loaded := scheduler.Time(0)
@@ -262,7 +264,7 @@ func TestClockworkFollowsItsRule(t *testing.T) {
 			s.models = append(s.models, model(string(rune('a'+i)), 4, rapid.SampledFrom([]scheduler.Time{sec, 3 * sec}).Draw(r, "load"), rapid.IntRange(1, 4).Draw(r, "max"), sec/2, sec))
 		}
 		for i := range rapid.IntRange(1, 3).Draw(r, "devices") {
-			s.devices = append(s.devices, gpu(8)[0])
+			s.devices = append(s.devices, gpu(rapid.SampledFrom([]float64{8, 12}).Draw(r, "gb"))[0])
 			s.devices[i].Name = string(rune('0' + i))
 		}
 		at := scheduler.Time(0)

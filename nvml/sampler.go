@@ -60,10 +60,12 @@ type sampling struct {
 
 // sampleOnce takes one sample.
 func (d *watched) sampleOnce(s *sampling) error {
+	before := d.foreignChanges()
 	m, err := d.telemetry.Memory()
 	if err != nil {
 		return err
 	}
+	foreign := d.unlistedBytes(m.Used, before)
 	now, err := d.telemetry.Sample()
 	if err != nil {
 		return err
@@ -76,7 +78,11 @@ func (d *watched) sampleOnce(s *sampling) error {
 		}
 		s.listed, s.listable, s.listedAt = listed, err == nil, at
 	}
-	foreign := d.foreignBytes(m.Used, s.listed, s.listable)
+	if s.listable {
+		if sum, ok := foreignListed(s.listed, d.world.ownPids()); ok {
+			foreign = sum
+		}
+	}
 	d.account(s, at, &m, &now)
 	w := d.world
 	w.observe(Observation{At: w.Now(), Device: d.id, Sample: &DeviceSample{Sample: now, Memory: m, Foreign: foreign}})
@@ -89,6 +95,13 @@ func (d *watched) sampleOnce(s *sampling) error {
 	}
 	d.reportForeign(foreign)
 	return nil
+}
+
+// foreignChanges counts what may have changed the memory that is ours.
+func (d *watched) foreignChanges() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.foreign.changes
 }
 
 // account adds a sample to the report.
@@ -116,10 +129,10 @@ func (d *watched) account(s *sampling, at time.Time, m *Memory, now *Sample) {
 // reportForeign makes a fact of what others hold when it has moved enough.
 func (d *watched) reportForeign(foreign scheduler.Bytes) {
 	d.mu.Lock()
-	moved := foreign != Unknown && (foreign-d.ours.foreign >= foreignStep || d.ours.foreign-foreign >= foreignStep)
-	before := d.ours.foreign
+	moved := foreign != Unknown && (foreign-d.foreign.told >= foreignStep || d.foreign.told-foreign >= foreignStep)
+	before := d.foreign.told
 	if moved {
-		d.ours.foreign = foreign
+		d.foreign.told = foreign
 	}
 	d.mu.Unlock()
 	if !moved {

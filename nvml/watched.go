@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,10 +30,9 @@ type watched struct {
 	heard    int            // of these, losses that Next has returned
 	life     int            // restarts that are over
 	inFlight map[uint64]int // the life that a command was started in
-	changes  int            // commands begun or ended: memory may have changed
+	foreign  foreign
 	report   DeviceReport
 	energy   uint64 // counter at the start
-	ours     ours
 	memories *memories
 }
 
@@ -63,6 +60,7 @@ func (d *watched) readBaseline() error {
 		return fmt.Errorf("its memory cannot be read: %w", err)
 	}
 	d.report.Baseline = m.Used
+	d.foreign.open(m.Used)
 	if d.energy, err = d.telemetry.Energy(); err == nil {
 		d.report.Metered = true
 	} else if !errors.Is(err, ErrUnsupported) {
@@ -74,6 +72,7 @@ func (d *watched) readBaseline() error {
 // Open opens the executor and begins to forward its outcomes.
 func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capabilities, error) {
 	d.memories = newMemories(plan.Models)
+	d.foreign.models = plan.Models
 	able, err := d.Executor.Open(ctx, plan)
 	d.report.Executor = able.Name
 	if err == nil {
@@ -86,14 +85,14 @@ func (d *watched) Open(ctx context.Context, plan scheduler.Plan) (scheduler.Capa
 func (d *watched) Start(c scheduler.Command) error {
 	d.mu.Lock()
 	d.memories.start(c, len(d.inFlight))
+	d.foreign.start(c)
 	d.inFlight[c.Seq] = d.life
-	d.changes++
 	d.mu.Unlock()
 	err := d.Executor.Start(c)
 	if err == nil {
 		return nil
 	}
-	life := d.ended(&scheduler.Outcome{Seq: c.Seq})
+	life := d.ended(&scheduler.Outcome{Seq: c.Seq, Failure: &scheduler.CommandError{Text: err.Error()}})
 	if isLost(err) {
 		d.lose(life)
 	}
@@ -111,9 +110,9 @@ func (d *watched) ended(o *scheduler.Outcome) (life int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.memories.end(o)
+	d.foreign.end(o)
 	life = d.inFlight[o.Seq]
 	delete(d.inFlight, o.Seq)
-	d.changes++
 	return life
 }
 
@@ -233,7 +232,7 @@ func (d *watched) restart(e scheduler.Restarter) {
 	d.mu.Lock()
 	d.report.Restarts++
 	d.report.RestartTime += took
-	d.changes++
+	d.foreign.restart()
 	d.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
@@ -305,63 +304,4 @@ func (d *watched) judge() {
 		}
 		w.invalidate("%s has %v %s in use than before the run (within %v is allowed)", name, r, more, limits.Residue)
 	}
-}
-
-// ours tells the memory of a device that is this run's from that of others.
-type ours struct {
-	known    bool
-	foreign  scheduler.Bytes // as last reported
-	quiet    int             // changes at the last quiet sample
-	expected scheduler.Bytes // in use then
-}
-
-// foreignStep is by how much the memory of others must move to be a fact.
-const foreignStep = 64 * scheduler.MiB
-
-// foreignBytes returns what other processes hold, Unknown if that cannot be
-// told now: by the list of processes if ours are on it or nobody is, else by
-// what moves while nothing of ours runs.
-func (d *watched) foreignBytes(used scheduler.Bytes, listed []Process, ok bool) scheduler.Bytes {
-	if ok {
-		if sum, ok := foreignListed(listed, d.world.ownPids()); ok {
-			return sum
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o := &d.ours
-	switch {
-	case len(d.inFlight) > 0 || d.down:
-		return Unknown
-	case !o.known || o.quiet != d.changes:
-		o.known, o.quiet, o.expected = true, d.changes, used-o.foreign
-	}
-	return max(0, used-o.expected)
-}
-
-// foreignListed sums what processes other than our own hold. It fails if some
-// are not told, or if ours are not among them: in a container they may be
-// listed under other numbers.
-func foreignListed(listed []Process, own []int) (scheduler.Bytes, bool) {
-	var sum scheduler.Bytes
-	found := false
-	for _, p := range listed {
-		switch {
-		case slices.Contains(own, p.PID):
-			found = true
-		case p.Bytes == Unknown:
-			return 0, false
-		default:
-			sum += p.Bytes
-		}
-	}
-	return sum, found
-}
-
-func (w *World) ownPids() []int {
-	own := []int{os.Getpid()}
-	if w.cfg.Pids != nil {
-		own = append(own, w.cfg.Pids()...)
-	}
-	return own
 }

@@ -65,7 +65,7 @@ type stageRun struct {
 	sleeper  *nvml.Sleeper
 	world    *nvml.World
 	belated  time.Duration // how late the executor tells of losses
-	restart  func()        // what else happens while the executor is restarted; nil: nothing
+	wrap     func(*nvml.Sleeper) scheduler.Executor
 	slow     time.Duration // how long an observation takes to be taken down
 	config   nvml.Config   // Inbox is filled in
 	sleep    nvml.SleeperConfig
@@ -106,11 +106,11 @@ func (r *stageRun) run(t *testing.T, items int, meanwhile func()) {
 	if r.belated > 0 {
 		executor = newBelated(r.sleeper, r.belated)
 	}
-	if r.restart != nil {
-		executor = &restarting{r.sleeper, r.restart}
+	if r.wrap != nil {
+		executor = r.wrap(r.sleeper)
 	}
 	r.config.Inbox = scheduler.InboxConfig{Core: core, Executors: []scheduler.Executor{executor}, Source: &arrivals{n: items, models: 2, gap: max(scheduler.Second, r.gap)}}
-	if r.card != nil {
+	if r.card != nil && r.config.Telemetry == nil {
 		r.config.Telemetry = []nvml.Telemetry{r.card}
 	}
 	r.config.Observe = func(o nvml.Observation) {
@@ -400,7 +400,9 @@ func TestWorldStaysLost(t *testing.T) {
 			}
 			return 0
 		}
-		r.restart = func() { r.world.LoseForGood(0, "the card is gone") }
+		r.wrap = func(s *nvml.Sleeper) scheduler.Executor {
+			return &restarting{s, func() { r.world.LoseForGood(0, "the card is gone") }}
+		}
 		r.run(t, 3, func() {
 			time.Sleep(3500 * time.Millisecond)
 			r.world.Lose(0)

@@ -177,7 +177,24 @@ func (e *Executor) note(c *call, r *Reply) {
 	if m := r.Memory; m != nil {
 		o.Memory = scheduler.DeviceMemory{Free: scheduler.Bytes(m.Free), Total: scheduler.Bytes(m.Total), Allocated: scheduler.Bytes(m.Allocated),
 			Reserved: scheduler.Bytes(m.Reserved), PeakAllocated: scheduler.Bytes(m.PeakAllocated), PeakReserved: scheduler.Bytes(m.PeakReserved)}
+		e.addOthers(c, m)
 		e.compare(c)
+	}
+}
+
+// addOthers adds what the workers of other models told last: each knows of its
+// own memory only, an outcome is about the device.
+func (e *Executor) addOthers(c *call, m *Memory) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c.session.told = *m
+	o := &c.outcome.Memory
+	for _, s := range e.sessions {
+		if s != c.session {
+			allocated, reserved := scheduler.Bytes(s.told.Allocated), scheduler.Bytes(s.told.Reserved)
+			o.Allocated, o.PeakAllocated = o.Allocated+allocated, o.PeakAllocated+allocated
+			o.Reserved, o.PeakReserved = o.Reserved+reserved, o.PeakReserved+reserved
+		}
 	}
 }
 

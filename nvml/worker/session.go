@@ -54,6 +54,7 @@ type session struct {
 	child *child
 	began time.Time
 
+	told   Memory // with the last outcome; guarded by the executor's lock
 	hello  *Hello
 	offset time.Duration // of the clock of this process, since began, against the worker's
 	first  chan struct{} // closed when hello is there or never will be

@@ -426,7 +426,9 @@ func TestIsolated(t *testing.T) {
 	if o := b.does(load(0)); !slices.Contains(phases(o), worker.PhaseSpawn) {
 		t.Errorf("phases %v", phases(o))
 	}
-	b.does(load(1))
+	if o := b.does(load(1)); o.Memory.Allocated != 3000 || o.Memory.PeakAllocated < 3000 {
+		t.Errorf("models of 1000 and 2000 bytes in processes of their own are told as %+v", o.Memory)
+	}
 	spawned := b.told(worker.Spawned)[before:]
 	if len(spawned) != 2 {
 		t.Fatalf("%d processes for two models", len(spawned))
@@ -435,7 +437,9 @@ func TestIsolated(t *testing.T) {
 		t.Errorf("processes %v for two models", pids)
 	}
 	b.does(batch(1, 2))
-	b.does(evict(0))
+	if o := b.does(evict(0)); o.Memory.Allocated != 2000 {
+		t.Errorf("the other model's 2000 bytes are told as %+v", o.Memory)
+	}
 	if left := group(spawned[0].PID); len(left) > 0 {
 		t.Errorf("an evicted model's process is there: %v", left)
 	}

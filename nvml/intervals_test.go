@@ -2,6 +2,7 @@ package nvml
 
 import (
 	"testing"
+	"time"
 
 	"github.com/vramsim/vramsim/scheduler"
 )
@@ -96,5 +97,68 @@ func TestForeignWhileSomethingMoves(t *testing.T) {
 	d.down = true
 	if got := d.unlistedBytes(800, d.foreignChanges()); got != Unknown {
 		t.Errorf("%v are foreign while the device is down", got)
+	}
+}
+
+// TestMeter: what a counter that wraps or begins anew has not shown is taken from
+// the power, and the figures are only held against each other where both are whole.
+func TestMeter(t *testing.T) {
+	metered := func(counter ...uint64) *meter { // 100 W and half a second between values
+		m := &meter{}
+		m.begin(counter[0])
+		m.both()
+		for _, v := range counter[1:] {
+			m.power(100, 100, 500*time.Millisecond)
+			m.count(v)
+			m.both()
+		}
+		return m
+	}
+	if m := metered(1<<32-20_000, 1<<32+30_000); m.counted != 50 || m.falls != 0 {
+		t.Errorf("%v J of 50, %d falls", m.counted, m.falls)
+	}
+	if m := metered(1<<32-20_000, 30_000, 80_000); m.counted != 100 || m.falls != 1 {
+		t.Errorf("wrapped: %v J of 100, %d falls", m.counted, m.falls)
+	}
+	blind := &meter{}
+	blind.begin(1 << 32)
+	blind.power(-1, 100, time.Second)
+	if fell := blind.count(30_000); !fell || blind.counted != 30 {
+		t.Errorf("without power: %v J of at least 30", blind.counted)
+	}
+	const start = 1000
+	for name, c := range map[string]struct {
+		m    *meter
+		want bool
+	}{
+		"within":  {metered(start, start+50_000, start+100_000, start+160_000, start+215_000), false}, // 215 J of 200 may be off by 10.75 and 10
+		"beyond":  {metered(start, start+50_000, start+100_000, start+160_000, start+222_500), true},  // 222.5: 11.125 and 10
+		"below":   {metered(start, start+50_000, start+100_000, start+150_000, start+179_500), true},  // 179.5: 10 and 10
+		"too few": {metered(start, start+90_000), false},
+	} {
+		if joules, tooMuch := c.m.differ(); tooMuch != c.want {
+			t.Errorf("%s: %v J, too much %v", name, joules, tooMuch)
+		}
+	}
+	m := metered(start, start+50_000, start+100_000, start+160_000, start+300_000)
+	m.power(-1, 100, 100*time.Millisecond)
+	if _, tooMuch := m.differ(); tooMuch {
+		t.Error("an integral with a gap in it is held against the counter")
+	}
+	m = &meter{}
+	m.begin(start)
+	m.power(0, 100, time.Second) // 50 J, and 900 by the counter while the executor was opened
+	m.count(start + 900_000)
+	m.both()
+	m.power(100, 100, 2*time.Second)
+	m.count(start + 1_100_000)
+	m.both()
+	if joules, _ := m.differ(); joules != 0 || m.counted != 1100 || m.integrated != 250 {
+		t.Errorf("%v J apart, %v counted, %v integrated", joules, m.counted, m.integrated)
+	}
+	m = metered(start, start+50_000, start+100_000)
+	m.power(500, 500, time.Second) // the counter has not been read since
+	if joules, tooMuch := m.differ(); tooMuch || joules != 0 {
+		t.Errorf("%v J: the counter is held against power that it has not seen", joules)
 	}
 }

@@ -92,13 +92,19 @@ type DeviceReport struct {
 	Baseline  scheduler.Bytes `json:"baseline_bytes"` // in use before the executor was opened
 	Residue   scheduler.Bytes `json:"residue_bytes"`  // in use at the end, beyond that
 	Peak      scheduler.Bytes `json:"peak_bytes"`     // in use in any sample, beyond that
-	Joules    float64         `json:"energy_joules"`  // by the counter; 0 if there is none
-	// Integrated is the energy by the samples of power, to hold against Joules.
-	Integrated  float64       `json:"integrated_joules"`
-	Metered     bool          `json:"metered"` // whether there is a counter
-	Restarts    int           `json:"restarts"`
-	RestartTime time.Duration `json:"restart_ns"` // all together
-	Models      []ModelMemory `json:"models,omitempty"`
+	Joules    float64         `json:"energy_joules"`  // of the run by the counter; 0 if there is none
+	// Compared is the part of Joules between the first sample and the last,
+	// Integrated the same by the samples' power: GPU.md's two figures.
+	Compared   float64 `json:"compared_joules"`
+	Integrated float64 `json:"integrated_joules"`
+	// EnergyDiffers says that they differ by more than EnergyTolerance of the
+	// larger and a CounterStep of the most power, which is marked, too.
+	EnergyDiffers bool          `json:"energy_differs,omitempty"`
+	CounterFalls  int           `json:"energy_counter_falls,omitempty"` // how often the counter was less than before
+	Metered       bool          `json:"metered"`                        // whether there is a counter
+	Restarts      int           `json:"restarts"`
+	RestartTime   time.Duration `json:"restart_ns"` // all together
+	Models        []ModelMemory `json:"models,omitempty"`
 }
 
 // observer tells of observations on a goroutine of its own: whoever sees

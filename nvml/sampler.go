@@ -71,6 +71,7 @@ func (d *watched) sampleOnce(s *sampling) error {
 		return err
 	}
 	at := time.Now()
+	joules, noEnergy := d.telemetry.Energy()
 	if s.listedAt.IsZero() || at.Sub(s.listedAt) >= processesEvery {
 		listed, err := d.telemetry.Processes()
 		if errors.Is(err, ErrLost) {
@@ -84,13 +85,16 @@ func (d *watched) sampleOnce(s *sampling) error {
 		}
 	}
 	d.account(s, at, &m, &now)
+	if noEnergy == nil {
+		d.count(joules)
+	}
 	w := d.world
 	w.observe(Observation{At: w.Now(), Device: d.id, Sample: &DeviceSample{Sample: now, Memory: m, Foreign: foreign}})
 	if throttled := now.Reasons&Throttling != 0; throttled != s.throttled {
 		s.throttled = throttled
 		w.mark(d.id, map[bool]string{true: "throttled", false: "not throttled"}[throttled], fmt.Sprintf("reasons %#x", uint64(now.Reasons)))
 	}
-	if joules, err := d.telemetry.Energy(); err == nil {
+	if noEnergy == nil {
 		w.observe(Observation{At: w.Now(), Device: d.id, Energy: &Energy{joules}})
 	}
 	d.reportForeign(foreign)
@@ -120,10 +124,22 @@ func (d *watched) account(s *sampling, at time.Time, m *Memory, now *Sample) {
 	if power == Unknown {
 		power = now.PowerMilliwatts
 	}
-	if s.begun && power != Unknown && s.power != Unknown {
-		r.Integrated += float64(power+s.power) / 2000 * since.Seconds()
+	if s.begun {
+		d.meter.power(float64(s.power)/1000, float64(power)/1000, since)
 	}
 	s.last, s.power, s.begun = at, power, true
+}
+
+// count adds a value of the energy counter, read with the sample.
+func (d *watched) count(millijoules uint64) {
+	d.mu.Lock()
+	before := d.meter.last
+	fell := d.report.Metered && d.meter.count(millijoules)
+	d.meter.both()
+	d.mu.Unlock()
+	if fell {
+		d.world.mark(d.id, "energy counter fell", fmt.Sprintf("from %d to %d mJ: what was used since the last sample is taken from the power", before, millijoules))
+	}
 }
 
 // reportForeign makes a fact of what others hold when it has moved enough.

@@ -32,7 +32,7 @@ type watched struct {
 	inFlight map[uint64]int // the life that a command was started in
 	foreign  foreign
 	report   DeviceReport
-	energy   uint64 // counter at the start
+	meter    meter
 	memories *memories
 }
 
@@ -61,8 +61,10 @@ func (d *watched) readBaseline() error {
 	}
 	d.report.Baseline = m.Used
 	d.foreign.open(m.Used)
-	if d.energy, err = d.telemetry.Energy(); err == nil {
+	counter, err := d.telemetry.Energy()
+	if err == nil {
 		d.report.Metered = true
+		d.meter.begin(counter)
 	} else if !errors.Is(err, ErrUnsupported) {
 		return fmt.Errorf("its energy counter cannot be read: %w", err)
 	}
@@ -268,10 +270,12 @@ func (d *watched) end() DeviceReport {
 	if d.telemetry == nil {
 		return d.report
 	}
+	d.report.Integrated = d.meter.integrated
 	if d.report.Metered {
 		now, err := d.telemetry.Energy()
 		if d.report.Metered = err == nil; err == nil {
-			d.report.Joules = float64(now-d.energy) / 1000
+			d.meter.count(now)
+			d.judgeEnergy()
 		}
 	}
 	if d.report.Samples > 0 {

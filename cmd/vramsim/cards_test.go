@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vramsim/vramsim/nvml"
 	"github.com/vramsim/vramsim/nvml/cuda"
+	"github.com/vramsim/vramsim/sim/experiment"
 )
 
 // TestTemporaryWeights: a run that keeps no weights has one folder for them,
@@ -44,5 +48,15 @@ func TestTemporaryWeights(t *testing.T) {
 	}
 	if _, err := os.Stat(given); err != nil {
 		t.Errorf("the folder that was given: %v", err)
+	}
+}
+
+// TestDifferingEnergy: people are told of the device whose two figures differ.
+func TestDifferingEnergy(t *testing.T) {
+	var told bytes.Buffer
+	r := &runner{app: &app{stderr: &told}}
+	r.tellEnergy(&experiment.Setup{}, &nvml.Report{Devices: []nvml.DeviceReport{{Compared: 90, Integrated: 91}, {Compared: 100, Integrated: 130, EnergyDiffers: true}}})
+	if text := told.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "the energy of device 1 is 100 J by its counter and 130 J by its power") {
+		t.Errorf("%q", text)
 	}
 }

@@ -329,12 +329,22 @@ func (r *runner) performOnce(ctx context.Context, u unit) (err error) {
 		if joules, ok := out.Hardware.Joules(); ok {
 			out.Result.Values[metrics.Energy] = joules
 		}
+		r.tellEnergy(setup, out.Hardware)
 	}
 	if err := r.dir.WriteJSON(filepath.Join(r.folder(u), "result.json"), out); err != nil {
 		return err
 	}
 	r.outcomes[u.cell][u.policy][u.replicate] = out
 	return nil
+}
+
+// tellEnergy warns of energies that are not to be trusted.
+func (r *runner) tellEnergy(setup *experiment.Setup, h *nvml.Report) {
+	for i := range h.Devices {
+		if d := &h.Devices[i]; d.EnergyDiffers {
+			r.app.warnf("policy %s: the energy of device %d is %.0f J by its counter and %.0f J by its power while both were sampled", setup.Policy.Name, i, d.Compared, d.Integrated)
+		}
+	}
 }
 
 // tellCleanup says what went wrong when an interrupted unit was cleaned up:

@@ -37,6 +37,7 @@ type clockwork struct {
 	allotted []uint64 // by device
 	share    []uint64 // by device, of one model
 	unmet    []int64  // by model
+	cramped  []bool   // by device: a batch waits for room
 }
 
 const (
@@ -47,7 +48,7 @@ const (
 func newClockwork(env *Env, window scheduler.Time) *clockwork {
 	models, devices := len(env.Models), len(env.Devices)
 	return &clockwork{window: scale(uint64(window), demandUnit, 1), loading: make([]uint64, models), running: make([]uint64, models),
-		allotted: make([]uint64, devices), share: make([]uint64, devices), unmet: make([]int64, models)}
+		allotted: make([]uint64, devices), share: make([]uint64, devices), unmet: make([]int64, models), cramped: make([]bool, devices)}
 }
 
 // Next implements scheduler.Policy.
@@ -59,15 +60,13 @@ func (s *clockwork) Next(v *scheduler.View) scheduler.Decision {
 		return scheduler.Reject(item, why)
 	}
 	for d := range scheduler.DeviceID(len(s.allotted)) {
-		if v.FreeSlots(d) == 0 {
-			continue
-		}
-		if dec := leastSlack(v, d); dec.Kind != scheduler.DecideIdle {
+		var dec scheduler.Decision
+		if dec, s.cramped[d] = leastSlack(v, d); dec.Kind != scheduler.DecideIdle {
 			return dec
 		}
 	}
 	for d := range scheduler.DeviceID(len(s.allotted)) {
-		if _, _, busy := v.Link(d); busy || !v.Up(d) {
+		if _, _, busy := v.Link(d); busy || !v.Up(d) || s.cramped[d] {
 			continue
 		}
 		if m := s.wanted(v, d); m != noModel && v.Loadable(d, m) {
@@ -79,8 +78,12 @@ func (s *clockwork) Next(v *scheduler.View) scheduler.Decision {
 
 // leastSlack returns the batch of a model resident on d that is in time with
 // the least to spare, the larger one of equals; if there is none for want of
-// room, who should leave.
-func leastSlack(v *scheduler.View, d scheduler.DeviceID) scheduler.Decision {
+// room, who should leave. It also reports whether one waits for that: what is
+// loaded meanwhile would take the room.
+func leastSlack(v *scheduler.View, d scheduler.DeviceID) (scheduler.Decision, bool) {
+	if v.FreeSlots(d) == 0 {
+		return scheduler.Decision{}, false
+	}
 	best, least := scheduler.Decision{}, scheduler.MaxTime
 	cramped, tight := noModel, scheduler.MaxTime
 	for _, m := range v.Residents(d) {
@@ -106,9 +109,9 @@ func leastSlack(v *scheduler.View, d scheduler.DeviceID) scheduler.Decision {
 		}
 	}
 	if best.N == 0 && cramped != noModel {
-		return makeRoom(v, d, cramped)
+		return makeRoom(v, d, cramped), true
 	}
-	return best
+	return best, false
 }
 
 // nextSize returns the batch size after n, the i-th, of a model's table; 0 if

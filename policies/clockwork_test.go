@@ -157,6 +157,22 @@ func TestClockworkEvictsByDemand(t *testing.T) {
 	}
 }
 
+// The room that is made for a's batch is not taken by the loads of b and c, to
+// be made again for ever.
+func TestClockworkKeepsRoomForABatch(t *testing.T) {
+	models := ones(abc())
+	for i := range models {
+		models[i].Bytes, models[i].Batch.Memory = scheduler.GB, scheduler.GB
+	}
+	models[0].Bytes = 3 * scheduler.GB
+	s := scenario{models: models, devices: gpu(4), spec: use("clockwork"), items: append(burst(0, "ABC"), arrival{at: 7 * sec})}
+	// a loads and runs until 6 s, b loads until 11 s and leaves for a's batch.
+	o := s.run(t)
+	if o.order() != "AABC" || !slices.Equal(o.starts(1), []scheduler.Time{11 * sec, 17 * sec, 22 * sec}) {
+		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.loads)
+	}
+}
+
 // A second device gets a copy when the first cannot meet the demand.
 func TestClockworkReplicates(t *testing.T) {
 	two := append(gpu(8), gpu(8)...)

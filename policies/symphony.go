@@ -18,7 +18,8 @@ import (
 // deadline is never dropped or deferred and comes after everything that has
 // one.
 type symphony struct {
-	waiting []deferral // scratch
+	waiting []deferral // scratch, like the rest
+	cramped []bool     // by device: a batch waits for room
 }
 
 // deferral is a batch that waits for its instant.
@@ -30,7 +31,7 @@ type deferral struct {
 }
 
 func newSymphony(env *Env) *symphony {
-	return &symphony{waiting: make([]deferral, 0, len(env.Models))}
+	return &symphony{waiting: make([]deferral, 0, len(env.Models)), cramped: make([]bool, len(env.Devices))}
 }
 
 // Next implements scheduler.Policy.
@@ -86,6 +87,7 @@ func (s *symphony) start(v *scheduler.View) (scheduler.Decision, scheduler.Time)
 		}
 	}
 	fire := scheduler.Never
+	clear(s.cramped)
 	for range idle {
 		next := s.first(v)
 		if next < 0 {
@@ -95,7 +97,7 @@ func (s *symphony) start(v *scheduler.View) (scheduler.Decision, scheduler.Time)
 		s.waiting = slices.Delete(s.waiting, next, next+1)
 		if b.fire > v.Now() {
 			fire = min(fire, b.fire)
-		} else if dec := begin(v, &b); dec.Kind != scheduler.DecideIdle {
+		} else if dec := s.begin(v, &b); dec.Kind != scheduler.DecideIdle {
 			return dec, scheduler.Never
 		}
 	}
@@ -125,8 +127,9 @@ func welcome(v *scheduler.View, m scheduler.ModelID) bool {
 }
 
 // begin runs b on the first idle device that holds its model, or loads it on
-// the first that can.
-func begin(v *scheduler.View, b *deferral) scheduler.Decision {
+// the first that can, unless a candidate before it waits for room there: what
+// is loaded would take that.
+func (s *symphony) begin(v *scheduler.View, b *deferral) scheduler.Decision {
 	held := false
 	for d := range scheduler.DeviceID(v.Devices()) {
 		if v.FreeSlots(d) == 0 || v.State(d, b.model) != scheduler.Resident {
@@ -138,13 +141,13 @@ func begin(v *scheduler.View, b *deferral) scheduler.Decision {
 		if dec := makeRoom(v, d, b.model); dec.Kind != scheduler.DecideIdle {
 			return dec
 		}
-		held = true
+		held, s.cramped[d] = true, true
 	}
 	if held || coming(v, b.model) {
 		return scheduler.Decision{}
 	}
 	for d := range scheduler.DeviceID(v.Devices()) {
-		if v.FreeSlots(d) > 0 && v.Loadable(d, b.model) {
+		if v.FreeSlots(d) > 0 && !s.cramped[d] && v.Loadable(d, b.model) {
 			return scheduler.Load(d, b.model)
 		}
 	}

@@ -145,6 +145,24 @@ func TestSymphonyKeepsWhatWasLoaded(t *testing.T) {
 	}
 }
 
+// The room that is made for a's batch is not taken by the load of the next
+// candidate, to be made again for ever. There are two, for two devices are idle,
+// but the second takes no model.
+func TestSymphonyKeepsRoomForABatch(t *testing.T) {
+	models := ones(abc())
+	for i := range models {
+		models[i].Bytes, models[i].Batch.Memory, models[i].Unload = scheduler.GB, scheduler.GB, sec
+	}
+	models[0].Bytes = 3 * scheduler.GB
+	devices := gpus(2, 4)
+	devices[1].Memory, devices[1].Budget = scheduler.GB, scheduler.GB
+	s := scenario{models: models, devices: devices, spec: use("symphony"), items: append(burst(0, "AB"), arrival{at: 7 * sec}, arrival{at: 8 * sec, model: 2})}
+	// b is loaded from 6 s to 11 s and leaves for a's batch, a at 18 s for b's.
+	if o := s.run(t); o.order() != "AABC" || !slices.Equal(o.starts(1), []scheduler.Time{12 * sec, 19 * sec, 25 * sec}) {
+		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.loads)
+	}
+}
+
 // A model is loaded on an idle device although a busy one comes first.
 func TestSymphonyLoadsOnIdleDevices(t *testing.T) {
 	s := scenario{models: abc(), devices: gpus(2, 12), spec: use("symphony"), items: []arrival{{work: 50e6}, {at: 10 * sec, model: 2}}}

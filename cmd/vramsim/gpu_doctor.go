@@ -47,7 +47,9 @@ A call of the driver that has not returned within 5 s is reported by its name,
 and what hangs is left alone.
 
 What is missing depends on --executor: cuda needs a card, worker uses one if
-there is one, sleep and http need none. Exit code 6 if what is needed is missing,
+there is one, sleep and http need none. --worker starts the worker on the first
+card that is free and reads what it says of itself; --server asks an inference
+server for its models. Exit code 6 if what is needed is missing,
 5 if a card is used by others or cut into instances (MIG), else 0.
 
 --selftest makes happen what runs have to survive, on each card, and looks
@@ -146,10 +148,22 @@ func (f *doctorFlags) options() (o doctor.Options, err error) {
 		}
 		o.Checks = append(o.Checks, check)
 	}
-	if f.executor == "cuda" {
+	switch {
+	case f.executor == "cuda":
 		o.Checks = append(o.Checks, cudaCheck(cuda.DefaultPinLimit))
+	case f.executor == "worker" && f.worker == "":
+		o.Checks = append(o.Checks, notAsked("worker", "was not started", "--worker COMMAND starts it and asks for its device and libraries"))
+	case f.executor == "http" && len(f.http.servers) == 0:
+		o.Checks = append(o.Checks, notAsked("server", "was not asked", "--server KIND=URL asks it for its version and models"))
 	}
 	return o, nil
+}
+
+// notAsked says that what a run needs was not looked at.
+func notAsked(check, found, advice string) doctor.Check {
+	return func(context.Context, []nvml.DeviceInfo) []doctor.Finding {
+		return []doctor.Finding{{Check: check, Level: doctor.Warn, Found: found, Advice: advice}}
+	}
 }
 
 // card is the executor to try, with a folder of its own for its weights, which

@@ -90,6 +90,8 @@ func TestDoctorOnFakes(t *testing.T) {
 		{name: "own PID", env: []string{"FAKE_GPU_LEDGER=" + t.TempDir()}, out: "it takes 64 MiB"},
 		{name: "no driver", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, code: 6, errs: "no NVIDIA driver"},
 		{name: "no driver, worker", env: []string{"LD_LIBRARY_PATH=/nonexistent"}, args: []string{"--executor", "worker"}, out: "no NVIDIA driver"},
+		{name: "no worker", args: worker, out: "- worker: --worker COMMAND starts it"},
+		{name: "no server", args: []string{"--executor", "http"}, out: "- server: --server KIND=URL asks it"},
 		{name: "driver not loaded", env: []string{"FAKE_NVML_INIT=9"}, code: 6, errs: "hint: load it (modprobe nvidia)"},
 		{name: "no device", env: []string{"FAKE_NVML_DEVICES=0"}, code: 6, errs: "has no device for this process"},
 		{name: "another device", args: []string{"--gpu", "GPU-x"}, code: 6, errs: "no such device: GPU-x"},
@@ -144,6 +146,39 @@ func TestDoctorWorker(t *testing.T) {
 	}{"/nonexistent/python worker.py": {6, "run the command by hand"}, "'": {2, "within quotes"}} {
 		if r := process(t, env, "gpu", "doctor", "--folder", t.TempDir(), "--worker", command); r.code != want.code || !strings.Contains(r.stderr, want.text) {
 			t.Errorf("%s: exit %d\n%s%s", command, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestDoctorWorkerOnACard: a worker is shown the first card that is free, and has
+// to compute there.
+func TestDoctorWorkerOnACard(t *testing.T) {
+	if !binding.Linked {
+		t.Skip("this build has no NVML in it: go test -tags nvml")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver := nvmltest.LibraryPath(nvmltest.Library(t, "fake_nvml.c", "libnvidia-ml.so.1"))
+	const first, second = "GPU-fa4e0000-0000-4000-8000-000000000000", "GPU-fa4e0000-0000-4000-8000-000000000001"
+	for _, c := range []struct {
+		env, args []string
+		uuid      string
+		code      int
+		text      string
+	}{
+		{nil, nil, first, 0, first + ", which is GPU 0"},
+		{nil, []string{"--gpu", second}, second, 0, second + ", which is GPU 1"},
+		{nil, nil, second, 6, "it computes on " + second + ", where CUDA_VISIBLE_DEVICES shows it " + first + " (GPU 0)"},
+		{[]string{"FAKE_NVML_DEVICES=0"}, nil, second, 0, "no hardware figures) " + second},
+	} {
+		env := append([]string{driver, "FAKE_NVML_DEVICES=2"}, c.env...)
+		args := append([]string{"gpu", "doctor", "--folder", t.TempDir(), "--worker", "'" + self + "' " + fakeworker.Argument + " environ=true uuid=" + c.uuid}, c.args...)
+		r := process(t, env, args...)
+		flat := strings.Join(strings.Fields(r.stdout+r.stderr), " ")
+		if r.code != c.code || !strings.Contains(flat, c.text) || strings.Contains(flat, "CUDA_VISIBLE_DEVICES") != (len(c.env) == 0) {
+			t.Errorf("%s %q: exit %d, want %q in\n%s%s", c.uuid, c.args, r.code, c.text, r.stdout, r.stderr)
 		}
 	}
 }

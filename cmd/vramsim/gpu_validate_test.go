@@ -16,6 +16,7 @@ import (
 	"github.com/vramsim/vramsim/nvml/binding"
 	"github.com/vramsim/vramsim/nvml/nvmltest"
 	"github.com/vramsim/vramsim/nvml/worker/fakeworker"
+	"github.com/vramsim/vramsim/results/rundir"
 )
 
 // TestValidationRehearsal goes through nvml/validate/run.sh on fake drivers and
@@ -38,12 +39,15 @@ func TestValidationRehearsal(t *testing.T) {
 	for name, s := range stagesOf(t, out) {
 		switch {
 		case s.Status == "ok":
-		case (s.Status == "invalid" || s.Status == "missed") && (name == "cuda" || name == "torch"): // this host may be late
+		case (s.Status == "invalid" || s.Status == "missed") && (name == "cuda" || name == "sampler" || name == "torch"): // this host may be late
 		case s.Status == "partial": // or slow
 			t.Logf("stage %s was cut short", name)
 		default:
 			t.Errorf("stage %s is %s (exit %d)", name, s.Status, s.Exit)
 		}
+	}
+	if stagesOf(t, out)["sampler"].Status != "partial" {
+		checkSampling(t, out)
 	}
 	for _, name := range []string{"doctor.json", "link.yaml", "profile.yaml", "energy.yaml", "selftest.json"} {
 		if data, err := os.ReadFile(filepath.Join(out, name)); err != nil || len(data) == 0 {
@@ -56,6 +60,41 @@ func TestValidationRehearsal(t *testing.T) {
 	if t.Failed() {
 		log, _ := os.ReadFile(filepath.Join(out, "log.txt"))
 		t.Logf("%s", log)
+	}
+}
+
+// checkSampling looks at what telemetry was found to cost: a cell without it is
+// compared with the same one with it, replicate by replicate, and only the one
+// with it was sampled.
+func checkSampling(t *testing.T, out string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(out, "sampling.json"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	f := decoded(t, string(data))
+	if len(f.Cells) != 1 || len(f.Cells[0].Policies) != 2 || f.Cells[0].Policies[0].Policy != "seed@off" || f.Cells[0].Policies[1].Policy != "seed@on" {
+		t.Errorf("compared: %s", data)
+	}
+	if !strings.Contains(string(data), `"vs_baseline"`) {
+		t.Errorf("no difference is told: %s", data)
+	}
+	unpacked := t.TempDir()
+	if text, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(out, "runs.tgz"), "-C", unpacked).CombinedOutput(); err != nil {
+		t.Fatalf("runs.tgz: %v: %s", err, text)
+	}
+	for name, sampled := range map[string]bool{"off": false, "on": true} {
+		dir, err := rundir.Open(filepath.Join(unpacked, "sampler", name, "cuda-steady", "latest"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, o := range outcomes(t, dir) {
+			if got := o.Hardware.Devices[0].Samples > 0; got != sampled {
+				t.Errorf("telemetry is %s, and there are %d samples", name, o.Hardware.Devices[0].Samples)
+			}
+		}
 	}
 }
 
@@ -167,7 +206,7 @@ func stagesOf(t *testing.T, out string) map[string]stageLine {
 		}
 		all[s.Stage] = s
 	}
-	for _, name := range []string{"doctor", "link", "prepare", "models", "cuda", "torch", "energy", "selftest"} {
+	for _, name := range []string{"doctor", "link", "prepare", "models", "cuda", "sampler", "torch", "energy", "selftest"} {
 		if _, ok := all[name]; !ok {
 			t.Errorf("there is no stage %s", name)
 		}

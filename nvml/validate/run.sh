@@ -7,7 +7,8 @@
 # GPU") and, for the stages with real models, a Python with torch and
 # transformers; what is absent is skipped and said so. No setting of the card is
 # changed. OUT gets a handful of files: stages.jsonl (what ran, and how it
-# ended), doctor.json, profile.yaml, fidelity.json, energy.yaml, selftest.json,
+# ended), doctor.json, profile.yaml, fidelity.json, sampling.json (what telemetry
+# costs: a cell with it and without, compared), energy.yaml, selftest.json,
 # runs.tgz (the run directories), log.txt.
 #
 # For a rehearsal: VRAMSIM and VRAMSIM_GPU name other binaries, VRAMSIM_WORKER
@@ -38,7 +39,7 @@ set -m # stages are groups of their own, to which Ctrl-C is passed on
 interrupted= running=
 trap 'interrupted=1; [ -z "$running" ] || kill -INT "$running"' INT TERM
 cd "$scratch" || exit 2
-mkdir weights runs
+mkdir weights runs sampler
 
 # note STAGE STATUS EXIT SECONDS CAP adds a line to stages.jsonl at once.
 note() {
@@ -101,12 +102,14 @@ models() {
 	fi
 }
 
+# worse CODE keeps the worst of a stage's exit codes in worst: late hosts and
+# missed targets (5, 3) never hide anything worse.
+worse() { case $1 in 0) ;; 3 | 5) [ "$worst" -ne 0 ] || worst=$1 ;; *) worst=$1 ;; esac; }
+
 # both NAME... runs a steady and a bursty experiment and compares each with its
 # simulation.
 both() {
 	local kind=$1 name dir worst=0
-	# late hosts and missed targets (5, 3) never hide anything worse
-	worse() { case $1 in 0) ;; 3 | 5) [ "$worst" -ne 0 ] || worst=$1 ;; *) worst=$1 ;; esac; }
 	shift
 	for name in "$kind-steady" "$kind-bursts"; do
 		"$gpu" gpu run "$experiments/$name.yaml" "$@" --set "workload={trace: $name.jsonl}" -o runs
@@ -120,6 +123,25 @@ both() {
 }
 
 synthetic() { both cuda --executor cuda --work spin --weights weights; }
+
+# sampler repeats a cell with telemetry off, and compares: the same trace and
+# seeds, so that replicates are paired.
+sampler() {
+	local worst=0
+	repeat() {
+		"$gpu" gpu run "$experiments/cuda-steady.yaml" --executor cuda --work spin --weights weights --policy seed --set "workload={trace: cuda-steady.jsonl}" \
+			--sampling "$2" -o "sampler/$1"
+		worse $?
+		ln -sfn "sampler/$1/cuda-steady/latest" "$1" # by which the comparison names it
+	}
+	repeat off 0
+	repeat on 100ms
+	[ -e on/summary.json ] && [ -e off/summary.json ] || return "$worst"
+	"$gpu" compare off on # for log.txt
+	"$gpu" compare off on --format json >"$out/sampling.json"
+	worse $?
+	return "$worst"
+}
 
 real() { both torch --executor worker --worker "$worker" --weights weights --set "hardware.profile=profile.yaml"; }
 
@@ -143,7 +165,7 @@ collect() {
 	for file in link.yaml profile.yaml; do
 		[ ! -s "$file" ] || cp "$file" "$out/$file"
 	done
-	tar -czf "$out/runs.tgz" runs $(ls ./*.jsonl profile.yaml 2>/dev/null) # with what replays need
+	tar -czf "$out/runs.tgz" runs sampler $(ls ./*.jsonl profile.yaml 2>/dev/null) # with what replays need
 }
 
 # The worker: the reference one if its libraries are there.
@@ -155,7 +177,7 @@ if [ -z "$worker" ]; then
 	fi
 fi
 export gpu experiments out scratch worker
-export -f both
+export -f both worse
 
 {
 	"$gpu" version
@@ -168,7 +190,7 @@ refused=0
 stage doctor 20 doctor || refused=$?
 if [ "$refused" -ne 0 ]; then
 	echo "the doctor refuses this machine; the other stages are left out" | tee -a "$out/log.txt"
-	for name in link prepare models cuda torch energy selftest; do
+	for name in link prepare models cuda sampler torch energy selftest; do
 		note "$name" skipped "$refused" 0 0
 	done
 	collect
@@ -178,6 +200,7 @@ stage link 45 link
 stage prepare 60 prepare
 stage models 120 models
 stage cuda 60 synthetic
+stage sampler 20 sampler
 if [ -n "$worker" ]; then
 	stage torch 170 real
 else

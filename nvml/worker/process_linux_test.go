@@ -124,7 +124,7 @@ func TestStubborn(t *testing.T) {
 // TestOffspringOfTheDead: what a worker started ends with it when it crashes,
 // however long the kernel takes to take its memory apart.
 func TestOffspringOfTheDead(t *testing.T) {
-	b := open(t, fake(t, "offspring=true", "ballast=400MB", "fault=crash", "at=0"), plan())
+	b := open(t, fake(t, "offspring=true", "ballast=150MB", "fault=crash", "at=0"), plan())
 	pid := b.told(worker.Spawned)[0].PID
 	b.fails(load(0), scheduler.FailureLost)
 	if left := group(pid); len(left) > 0 {

@@ -64,7 +64,7 @@ func (c *Core) checkItems() error {
 func (c *Core) checkQueues() error {
 	for m := range c.queues {
 		q := &c.queues[m]
-		n, work, oldest := 0, int64(0), int64(Never)
+		n, work, readied, oldest := 0, int64(0), uint64(0), int64(Never)
 		var before *item
 		for s := q.first(&c.items); s >= 0; s = q.next(&c.items, s) {
 			it := c.items.at(s)
@@ -74,10 +74,13 @@ func (c *Core) checkQueues() error {
 			if before != nil && !precedes(before, it) {
 				return broken(8, "item %d stands before item %d", before.id, it.id)
 			}
-			before, n, work, oldest = it, n+1, work+it.work, min(oldest, it.seq)
+			before, n, work, readied, oldest = it, n+1, work+it.work, readied+uint64(it.readyAt), min(oldest, it.seq)
 		}
 		if n != q.n || work != q.work {
 			return broken(8, "model %d has %d items of work %d in its queue, expected %d of %d", m, n, work, q.n, q.work)
+		}
+		if readied != q.readied {
+			return broken(8, "the items of model %d became ready at %d together, expected %d", m, readied, q.readied)
 		}
 		if n > 0 && c.items.at(q.oldest(&c.items)).seq != oldest {
 			return broken(8, "the oldest item of model %d is not its oldest", m)

@@ -375,6 +375,21 @@ func drain(t testing.TB, core *scheduler.Core, facts []scheduler.Event, each fun
 	}
 }
 
+// TestWaitedSaturates: waits are added up exactly while the sum can be told,
+// and then said to be as long as a time can be.
+func TestWaitedSaturates(t *testing.T) {
+	const year = 365 * 24 * scheduler.Hour
+	r := newRig(t, func(c *scheduler.Config) { c.Waits = true })
+	r.must(100*year, []scheduler.Event{arrived(0, 0)})
+	r.must(200*year, []scheduler.Event{arrived(1, 0), arrived(2, 1)})
+	for _, c := range []struct{ at, a, b scheduler.Time }{{230 * year, 160 * year, 30 * year}, {245 * year, 190 * year, 45 * year}, {280 * year, scheduler.MaxTime, 80 * year}} {
+		r.must(c.at, []scheduler.Event{tick()})
+		if a, b := r.core.View().Waited(0), r.core.View().Waited(1); a != c.a || b != c.b {
+			t.Errorf("after %v the items of a have waited for %v, those of b for %v; want %v and %v", c.at, a, b, c.a, c.b)
+		}
+	}
+}
+
 // TestDeepChain: a chain of a million dependencies takes time in proportion,
 // whether it finishes or fails, in either order of arrival.
 func TestDeepChain(t *testing.T) {

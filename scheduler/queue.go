@@ -12,10 +12,11 @@ const maxBuckets = 64
 // otherwise one list in order with a search tree (a treap) over it.
 type queue struct {
 	n       int
-	blocked int   // items that wait for dependencies
-	near    int   // of those, for one last
-	work    int64 // of the ready items
-	odd     int   // ready items of other than ordinary work
+	blocked int    // items that wait for dependencies
+	near    int    // of those, for one last
+	work    int64  // of the ready items
+	odd     int    // ready items of other than ordinary work
+	readied uint64 // when the ready items became ready, summed modulo 2⁶⁴
 
 	arrivals                  int64
 	firstArrival, lastArrival Time
@@ -83,6 +84,7 @@ func (q *queue) push(t *itemTable, s slotID) {
 	it := t.at(s)
 	q.n++
 	q.work += it.work
+	q.readied += uint64(it.readyAt)
 	if it.work != WorkUnit {
 		q.odd++
 	}
@@ -126,6 +128,7 @@ func (q *queue) remove(t *itemTable, s slotID) {
 func (q *queue) uncount(it *item) {
 	q.n--
 	q.work -= it.work
+	q.readied -= uint64(it.readyAt)
 	if it.work != WorkUnit {
 		q.odd--
 	}

@@ -294,6 +294,20 @@ func (v *View) Oldest(m ModelID) Time {
 	return v.c.items.at(slot).readyAt
 }
 
+// Waited returns how long the ready items of m have waited since they became
+// ready, all together; MaxTime if it could be more, were all as old as the oldest.
+func (v *View) Waited(m ModelID) Time {
+	q := &v.c.queues[m]
+	if q.n == 0 {
+		return 0
+	}
+	// The sum modulo 2⁶⁴ is exact as long as the sum itself cannot be larger.
+	if most := times(v.c.now-v.Oldest(m), int64(q.n)); most == MaxTime {
+		return MaxTime
+	}
+	return Time(uint64(q.n)*uint64(v.c.now) - q.readied)
+}
+
 // OldestSeq returns the smallest Item.Seq in m's queue, or the largest int64
 // if it is empty.
 func (v *View) OldestSeq(m ModelID) int64 {

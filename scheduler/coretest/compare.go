@@ -75,7 +75,7 @@ func compareItems(d *differ, v *scheduler.View, m *model) {
 func compareQueue(d *differ, v *scheduler.View, m *model, id scheduler.ModelID, queues [][]*modelItem) {
 	queue, at := queues[id], int(id)
 	same(d, v.Ready(id), len(queue), "ready items of model", at, 0)
-	i, work, oldest := 0, int64(0), (*modelItem)(nil)
+	i, work, waited, oldest := 0, int64(0), scheduler.Time(0), (*modelItem)(nil)
 	v.Each(id, func(it scheduler.Item) bool {
 		if i >= len(queue) || it.ID != queue[i].id {
 			same(d, it.ID, -1, "place in the queue of model, which is not the model's", i, at)
@@ -87,11 +87,13 @@ func compareQueue(d *differ, v *scheduler.View, m *model, id scheduler.ModelID, 
 	same(d, i, len(queue), "items listed in the queue of model", at, 0)
 	for _, it := range queue {
 		work += it.work
+		waited += m.now - it.readyAt
 		if oldest == nil || it.seq < oldest.seq {
 			oldest = it
 		}
 	}
 	same(d, v.Work(id), work, "work of model", at, 0)
+	same(d, v.Waited(id), waited, "wait of all items of model", at, 0)
 	head, ok := v.Head(id)
 	same(d, ok, oldest != nil, "head of model", at, 0)
 	if oldest == nil {

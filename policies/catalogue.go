@@ -72,6 +72,13 @@ func selectors() []Entry {
 				{Name: "h", Kind: Duration, Default: "0s", Doc: "leave the current model only for one less by more than this"},
 				{Name: "virtual", Kind: Duration, Default: "60s", Doc: "deadline after arrival of items without one"}},
 			New: func(a *Args) (any, error) { return &edfSetup{h: a.Time("h"), virtual: a.Time("virtual")}, nil }},
+		{Name: "waste", Kind: KindSelector, Doc: "the longest wait of all items per time of the load, and at once whoever has come to beta", Source: "Bounded Waste, in time",
+			Contracts: "bound: as many visits as models after beta times the longest load", Params: []Param{
+				{Name: "floor", Kind: Duration, Default: "250ms", Min: 1, Doc: "what a load counts at least, that of a resident model too"},
+				{Name: "beta", Kind: Decimal, Default: int64(6), Doc: "wait of all items in load times from which a visit is forced"}},
+			New: newWaste},
+		{Name: "largest-feasible", Kind: KindSelector, Visit: anew, Doc: "the most items that would end together before the deadline of the first; of what is late one item", Source: "Shepherd's Flex, NSDI 2023, without preemption",
+			Contracts: "bound: none", New: value(largestFeasible{})},
 	}
 }
 

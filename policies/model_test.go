@@ -14,18 +14,20 @@ import (
 // shipped are the policies of the catalogue with the parameters that each is
 // tried with.
 var shipped = map[string][]policies.Spec{
-	"seed":       {use("seed"), use("seed", "ties", "lowest")},
-	"semaphore":  {use("semaphore"), use("semaphore", "k", 1), use("semaphore", "k", 100)},
-	"sticky":     {use("sticky"), use("sticky", "prefer", "resident"), use("sticky", "fill", false)},
-	"fifo":       {use("fifo"), use("fifo"), use("fifo", "skip", true), use("fifo", "bypass", true), use("fifo", "fill", true), use("fifo", "skip", true, "bypass", true)},
-	"longest":    {use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("longest", "fill", false)},
-	"oldest":     {use("oldest"), use("oldest", "fill", false)},
-	"max-wait":   {use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"), use("max-wait", "wait", "2s", "gated", false)},
-	"polling":    {use("polling"), use("polling", "fill", false), use("polling", "skip_empty", false)},
-	"priority":   {use("priority"), use("priority", "fill", false)},
-	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
-	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
-	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
+	"seed":             {use("seed"), use("seed", "ties", "lowest")},
+	"semaphore":        {use("semaphore"), use("semaphore", "k", 1), use("semaphore", "k", 100)},
+	"sticky":           {use("sticky"), use("sticky", "prefer", "resident"), use("sticky", "fill", false)},
+	"fifo":             {use("fifo"), use("fifo"), use("fifo", "skip", true), use("fifo", "bypass", true), use("fifo", "fill", true), use("fifo", "skip", true, "bypass", true)},
+	"longest":          {use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("longest", "fill", false)},
+	"oldest":           {use("oldest"), use("oldest", "fill", false)},
+	"max-wait":         {use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"), use("max-wait", "wait", "2s", "gated", false)},
+	"polling":          {use("polling"), use("polling", "fill", false), use("polling", "skip_empty", false)},
+	"priority":         {use("priority"), use("priority", "fill", false)},
+	"hysteresis":       {use("hysteresis"), use("hysteresis", "h", 1)},
+	"cmu-setup":        {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
+	"waste":            {use("waste"), use("waste", "beta", 0.5), use("waste", "beta", 0, "floor", "1ns"), use("waste", "fill", false)},
+	"largest-feasible": {use("largest-feasible"), use("largest-feasible", "fill", false)},
+	"edf-setup":        {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
 }
 
 // drawVariant draws a composition of the named policy: one of its parameters,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -22,6 +23,7 @@ const (
 	Sequence                  // []scheduler.ModelID: "ids" (nil) or all models by name
 	Groups                    // []string: true (nil: all), false (empty) or a list of groups
 	Plan                      // []scheduler.DeviceID, by model: a map from model to device names
+	Decimal                   // int64 in millionths, a number of at least 0
 )
 
 // Param declares a parameter of an Entry.
@@ -55,6 +57,8 @@ func (p *Param) Accepts() string {
 		return "ids, or a list that names every model once"
 	case Groups:
 		return "true, false or a list of groups"
+	case Decimal:
+		return "a number from 0 with at most six decimals"
 	}
 	return "a map from every model to a device"
 }
@@ -72,6 +76,9 @@ func (a *Args) Time(name string) scheduler.Time { return a.value(name).(schedule
 
 // Int returns the value of a Count.
 func (a *Args) Int(name string) int64 { return a.value(name).(int64) }
+
+// Millionths returns the value of a Decimal times a million.
+func (a *Args) Millionths(name string) int64 { return int64(a.value(name).(millionths)) }
 
 // Bool returns the value of a Flag.
 func (a *Args) Bool(name string) bool { return a.value(name).(bool) }
@@ -113,6 +120,8 @@ func (a *Args) spell(p *Param, v any) any {
 	switch v := v.(type) {
 	case scheduler.Time:
 		return v.String()
+	case millionths:
+		return v.spell()
 	case []int64:
 		list := make([]any, len(v))
 		for i := range v {
@@ -204,6 +213,10 @@ func decodeValue(path []string, p *Param, v any, env *Env) (any, error) {
 		if n, ok := integer(v); ok && n >= p.Min {
 			return n, nil
 		}
+	case Decimal:
+		if n, ok := decimal(v); ok {
+			return n, nil
+		}
 	case Flag:
 		if b, ok := v.(bool); ok {
 			return b, nil
@@ -248,6 +261,37 @@ func integer(v any) (int64, bool) {
 		return int64(n), n <= math.MaxInt64
 	}
 	return 0, false
+}
+
+// millionths is a Decimal times a million.
+type millionths int64
+
+const million = 1_000_000
+
+// spell returns n as YAML would read it again.
+func (n millionths) spell() any {
+	if n%million == 0 {
+		return int64(n / million)
+	}
+	return float64(n) / million
+}
+
+// decimal reads a number exactly, by its digits: the shortest that give the
+// float64 which a YAML decoder makes of them.
+func decimal(v any) (millionths, bool) {
+	if n, ok := integer(v); ok {
+		return millionths(n * million), n >= 0 && n <= math.MaxInt64/million
+	}
+	f, ok := v.(float64)
+	if !ok || !(f >= 0 && f <= math.MaxInt64/million) {
+		return 0, false
+	}
+	whole, rest, _ := strings.Cut(strconv.FormatFloat(f, 'f', -1, 64), ".")
+	if len(rest) > 6 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+rest+strings.Repeat("0", 6-len(rest)), 10, 64)
+	return millionths(n), err == nil
 }
 
 func counts(v any) ([]int64, bool) {

@@ -58,7 +58,8 @@ var (
 	someUses = []policies.Spec{use("sticky"), use("sticky", "prefer", "resident"), use("fifo"), use("fifo", "fill", true), use("fifo", "skip", true),
 		use("fifo", "bypass", true), use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("oldest"),
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
-		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s")}
+		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s"),
+		use("waste"), use("waste", "beta", 0.3), use("waste", "beta", 1, "floor", "3s"), use("largest-feasible")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
@@ -85,6 +86,7 @@ func drawComposition(r *rapid.T) policies.Spec {
 func drawBounded(r *rapid.T) policies.Spec {
 	s := rapid.SampledFrom([]policies.Spec{use("fifo"), {Use: "fifo", Visit: axis("limited")}, use("semaphore"), use("oldest"), {Use: "oldest", Visit: axis("exhaustive")},
 		{Use: "oldest", Visit: axis("linger", "wait", "1s")}, use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"),
+		use("waste", "beta", 0), use("waste", "beta", 0.3), use("waste", "beta", 1, "floor", "1s"), use("waste", "beta", 2, "fill", false),
 		use("polling"), {Use: "polling", Visit: axis("gated")}, {Use: "polling", Visit: axis("limited")}, {Use: "polling", Visit: axis("timed", "quantum", "2s")}}).Draw(r, "use")
 	if s.Use != "semaphore" {
 		s.Batch, s.Evict, s.Prefetch = drawAxis(r, "batch", someBatchers...), drawAxis(r, "evict", someEvictors...), drawAxis(r, "prefetch", somePrefetchers...)

@@ -288,15 +288,8 @@ func TestUrgentOldestFirst(t *testing.T) {
 func TestUrgentWhileTheBatcherWaits(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(9*sec, "A"), burst(10*sec, "B")...)...),
 		spec: policies.Spec{Use: "max-wait", Params: map[string]any{"wait": "20s"}, Batch: axis("accumulate", "items", 3, "timeout", "60s")}}
-	o := s.run(t)
-	loaded := scheduler.Time(0)
-	for _, ev := range o.events {
-		if ev.Kind == scheduler.LoadStarted && ev.Model == 1 {
-			loaded = ev.At
-		}
-	}
-	if loaded != 30*sec+1 {
-		t.Errorf("b was loaded at %v, want right after its 20s", loaded)
+	if at := s.run(t).loaded(1); at != 30*sec+1 {
+		t.Errorf("b was loaded at %v, want right after its 20s", at)
 	}
 }
 
@@ -642,6 +635,98 @@ func TestCmuSetup(t *testing.T) {
 	} {
 		if got := second(c.spec, c.loadB, c.loadC, c.items); got != c.want {
 			t.Errorf("%s: model %d is visited, want %d", c.what, got, c.want)
+		}
+	}
+}
+
+// waste weighs how long all items of a model have waited against its load.
+func TestWaste(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		loadB, loadC scheduler.Time
+		floor        string
+		items        []arrival
+		order        string
+	}{
+		// At 6 s b's item has waited 5 s, c's two 1.5 s each.
+		{"5 s, not 3 s", 5 * sec, 5 * sec, "250ms", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ABCC"},
+		{"3 s for a load of 2 s, not 5 s for one of 10 s", 10 * sec, 2 * sec, "250ms", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ACCB"},
+		{"by wait alone where the floor is above both loads", 10 * sec, 2 * sec, "20s", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ABCC"},
+		{"ties go to the lowest id", 5 * sec, 5 * sec, "250ms", append(burst(sec, "C"), burst(sec, "B")...), "ABC"},
+	} {
+		models := ones(abc())
+		models[1].Load, models[2].Load = [scheduler.Tiers]scheduler.Time{c.loadB, c.loadB}, [scheduler.Tiers]scheduler.Time{c.loadC, c.loadC}
+		s := scenario{models: models, devices: gpu(4), items: append(burst(0, "A"), c.items...), spec: use("waste", "floor", c.floor)}
+		if o := s.run(t); o.order() != c.order {
+			t.Errorf("%s: %s, want %s", c.what, o.order(), c.order)
+		}
+	}
+}
+
+// Under a stream for a that never pauses b is visited once its items have
+// waited beta times its load, as many as are there by then.
+func TestWasteForcesVisits(t *testing.T) {
+	for _, c := range []struct {
+		beta  any
+		items []arrival
+		at    scheduler.Time // b's first batch
+	}{
+		{2, burst(sec, "B"), 16 * sec},                               // 10 s of one item are over at 11 s
+		{2, burst(sec, "BB"), 11 * sec},                              // 5 s of two at 6 s
+		{1.5, burst(sec, "B"), 14 * sec},                             // 7.5 s at 8.5 s, when a batch runs until 9 s
+		{1.6, burst(sec, "B"), 14 * sec},                             // 8 s at 9 s: a tie is enough
+		{1.600001, burst(sec, "B"), 15 * sec},                        // and a little less is not
+		{2, append(burst(sec, "B"), burst(6*sec, "B")...), 14 * sec}, // 7.5 s and 2.5 s at 8.5 s
+	} {
+		s := scenario{models: ones(abc()), devices: gpu(4), spec: use("waste", "beta", c.beta)}
+		for i := range 60 {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * sec})
+		}
+		s.items = append(s.items, c.items...)
+		slices.SortStableFunc(s.items, func(a, b arrival) int { return int(a.at - b.at) })
+		if at := s.run(t).firstOf(1); at != c.at {
+			t.Errorf("beta %v, %d items: b ran at %v, want %v", c.beta, len(c.items), at, c.at)
+		}
+	}
+	// Gated: b's items have waited 20 s together at 10 s and run from 15 s; a
+	// third one comes meanwhile and waits for the next visit.
+	s := scenario{models: ones(abc()), devices: gpu(8), items: append(burst(0, "AAAAAAAAAAAABB"), burst(15500*ms, "B")...), spec: use("waste", "beta", 4, "fill", false)}
+	if o := s.run(t); o.order() != "AAAAABBAAAAAAAB" {
+		t.Errorf("gated: %s", o.order())
+	}
+	// While a's batch waits for more items, what becomes urgent is not missed.
+	s = scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(9*sec, "A"), burst(10*sec, "BBB")...)...),
+		spec: policies.Spec{Use: "waste", Params: pairs([]any{"beta", 2}), Batch: axis("accumulate", "items", 3, "timeout", "60s")}}
+	if at := s.run(t).loaded(1); at != 10*sec+(10*sec+2)/3 {
+		t.Errorf("b was loaded at %v, want when three items have waited 10 s together", at)
+	}
+}
+
+// The model that can run most before its head is due, its load included.
+func TestLargestFeasible(t *testing.T) {
+	due := func(m scheduler.ModelID, at scheduler.Time, n int) (items []arrival) {
+		for range n {
+			items = append(items, arrival{at: sec, model: m, deadline: at})
+		}
+		return items
+	}
+	for _, c := range []struct {
+		what  string
+		items []arrival
+		order string
+	}{
+		{"both feasible: the larger", append(due(1, 60*sec, 2), due(2, 60*sec, 3)...), "AC3B2"},
+		// At 6 s c's three would end at 14 s.
+		{"as many as are in time", append(due(1, 60*sec, 2), due(2, 14*sec, 3)...), "AC3B2"},
+		{"two are in time, a tie goes to the lowest id", append(due(1, 60*sec, 2), due(2, 14*sec-1, 3)...), "AB2CCC"},
+		{"one is in time", append(due(1, 60*sec, 2), due(2, 12*sec, 3)...), "AB2CCC"},
+		{"the batch is cut to what is in time", append(due(1, 60*sec, 1), due(2, 13*sec, 3)...), "AC2BC"},
+		{"without deadline", append(due(1, 60*sec, 2), due(2, 0, 3)...), "AC3B2"},
+		{"all late: the lowest id, one by one", append(due(1, 2*sec, 2), due(2, 2*sec, 3)...), "ABBCCC"},
+	} {
+		s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), c.items...), spec: use("largest-feasible")}
+		if o := s.run(t); o.order() != c.order {
+			t.Errorf("%s: %s, want %s", c.what, o.order(), c.order)
 		}
 	}
 }

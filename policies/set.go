@@ -35,8 +35,8 @@ type Entry struct {
 	Contracts string // what it declares, for lists
 	// Visit is the visit of a selector unless the policy says otherwise.
 	Visit Axis
-	// Waits is declared by values of an axis that may leave work and a free
-	// slot idle.
+	// Waits is declared by selectors and values of an axis that may leave work
+	// and a free slot idle.
 	Waits bool
 	// Declared are the contracts of a whole policy.
 	Declared Contracts
@@ -194,7 +194,7 @@ func (s *Set) compose(e *Entry, spec Spec, env *Env) (Built, error) {
 	if !ok {
 		return Built{}, fmt.Errorf("policies: %s made a %T instead of a Selector", e.Name, made)
 	}
-	parts := &parts{env: env, made: map[Kind]any{}, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
+	parts := &parts{env: env, made: map[Kind]any{}, waits: e.Waits, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
 	if spec.Visit.Name == "" {
 		spec.Visit = e.Visit
 	}
@@ -280,6 +280,8 @@ func (p *composed) assemble(parts *parts) error {
 	p.urger, _ = p.selector.(Urger)
 	p.capper, _ = p.selector.(runCapper)
 	p.wander, _ = p.selector.(wanderer)
+	p.patient, _ = p.selector.(Patient)
+	p.allotter, _ = p.selector.(allotter)
 	p.lingerer, _ = p.visit.(Lingerer)
 	if err := p.assembleEvictor(parts); err != nil {
 		return err

@@ -40,6 +40,11 @@ func TestSpecErrors(t *testing.T) {
 		{use("max-wait", "wait", "-1s"), "params.wait", "not accepted", ""},
 		{use("max-wait", "gated", "yes"), "params.gated", "true or false", ""},
 		{use("hysteresis", "h", -1), "params.h", "an integer from 0", ""},
+		{use("waste", "beta", -0.5), "params.beta", "a number from 0 with at most six decimals", ""},
+		{use("waste", "beta", 0.1234567), "params.beta", "0.1234567 is not accepted", ""},
+		{use("waste", "beta", "6s"), "params.beta", "not accepted", ""},
+		{use("waste", "beta", 1e13), "params.beta", "not accepted", ""},
+		{use("waste", "floor", "0s"), "params.floor", "at least 1ns", ""},
 		{use("hysteresis", "h", 1.5), "params.h", "an integer from 0", ""},
 		{use("sticky", "prefer", "residents"), "params.prefer", "accepted: current, resident", "resident"},
 		{use("seed", "fill", true), "params.fill", "accepted: ties", ""},
@@ -169,6 +174,9 @@ func TestDeclaredContracts(t *testing.T) {
 		{policies.Spec{Use: "oldest", Visit: axis("limited")}, "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("max-wait", "wait", "30s"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 30s"},
 		{use("max-wait", "gated", false), "work-conserving, load-work-conserving, pure, bound: none"},
+		{use("waste"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 30s"},
+		{use("waste", "beta", 0.01, "floor", "7s"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 70ms"},
+		{use("largest-feasible"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "polling", Evict: axis("ttl")}, "work-conserving, pure, bound: 3 visits"},
 		{policies.Spec{Use: "longest", Batch: axis("delay")}, "waits, pure, bound: none"},
 	} {
@@ -209,7 +217,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "waste", "largest-feasible"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -79,6 +79,13 @@ func selectors() []Entry {
 			New: newWaste},
 		{Name: "largest-feasible", Kind: KindSelector, Visit: anew, Doc: "the most items that would end together before the deadline of the first; of what is late one item", Source: "Shepherd's Flex, NSDI 2023, without preemption",
 			Contracts: "bound: none", New: value(largestFeasible{})},
+		{Name: "drr", Kind: KindSelector, Doc: "the models in a cycle, each visit for a quantum, of which batches and loads are paid", Source: "Shreedhar and Varghese, SIGCOMM 1995",
+			Contracts: "bound: as many visits as models", Params: []Param{
+				{Name: "quantum", Kind: Duration, Default: "30s", Min: 1, Doc: "time that a visit adds to what its model has"}},
+			New: newDRR},
+		{Name: "wfq", Kind: KindSelector, Visit: anew, Doc: "the model that was served for the least time while it was busy", Contracts: "bound: none",
+			Params: []Param{{Name: "turns", Kind: Flag, Default: false, Doc: "the fewest batches instead, times the head's priority from 1 on, as Triton's rate limiter does it"}},
+			New:    newWFQ},
 	}
 }
 

@@ -26,6 +26,8 @@ var shipped = map[string][]policies.Spec{
 	"hysteresis":       {use("hysteresis"), use("hysteresis", "h", 1)},
 	"cmu-setup":        {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
 	"waste":            {use("waste"), use("waste", "beta", 0.5), use("waste", "beta", 0, "floor", "1ns"), use("waste", "fill", false)},
+	"drr":              {use("drr"), use("drr", "quantum", "1ns"), use("drr", "quantum", "3s"), use("drr", "fill", false)},
+	"wfq":              {use("wfq"), use("wfq", "turns", true), use("wfq", "fill", false)},
 	"largest-feasible": {use("largest-feasible"), use("largest-feasible", "fill", false)},
 	"edf-setup":        {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
 }

@@ -700,6 +700,13 @@ func TestWasteForcesVisits(t *testing.T) {
 	if at := s.run(t).loaded(1); at != 10*sec+(10*sec+2)/3 {
 		t.Errorf("b was loaded at %v, want when three items have waited 10 s together", at)
 	}
+	// Of a fraction of a nanosecond too much of it is waited for.
+	s.models[1].Load[scheduler.TierDisk] = sec + 1
+	s.spec.Params["beta"] = 1.000001
+	s.items = s.items[:5]
+	if at := s.run(t).loaded(1); at != 11*sec+1002 {
+		t.Errorf("b was loaded at %v, want after ⌈1.000001 · (1 s + 1 ns)⌉", at)
+	}
 }
 
 // The model that can run most before its head is due, its load included.

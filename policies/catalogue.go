@@ -29,6 +29,8 @@ func selectors() []Entry {
 	prefer := func(def, other string) Param {
 		return Param{Name: "prefer", Kind: Choice, Default: def, Choices: []string{def, other}, Doc: "resident: resident models come first"}
 	}
+	maxWaited := Param{Name: "max_wait", Kind: Duration, Default: "15s", Doc: "wait of the oldest item from which a visit is forced"}
+	minActive := Param{Name: "min_active", Kind: Duration, Default: "5s", Doc: "least time at a model"}
 	return []Entry{
 		{Name: "sticky", Kind: KindSelector, Doc: "stay while the queue has items, then the longest queue: the seed's rule, its faults mended",
 			Contracts: "bound: none", Params: []Param{prefer("current", "resident")},
@@ -86,6 +88,14 @@ func selectors() []Entry {
 		{Name: "wfq", Kind: KindSelector, Visit: anew, Doc: "the model that was served for the least time while it was busy", Contracts: "bound: none",
 			Params: []Param{{Name: "turns", Kind: Flag, Default: false, Doc: "the fewest batches instead, times the head's priority from 1 on, as Triton's rate limiter does it"}},
 			New:    newWFQ},
+		{Name: "cost-aware", Kind: KindSelector, Doc: "leaves a model once another queue is worth the switch as it was measured", Source: "doublewordai/llmux 18d8c72",
+			Waits: true, Contracts: "waits; bound: as many visits as models after max_wait", Params: []Param{maxWaited,
+				{Name: "factor", Kind: Decimal, Default: 0.5, Doc: "items that are worth a second of switching"},
+				{Name: "window", Kind: Duration, Default: "2s", Doc: "wait for more items"}, minActive},
+			New: newCostAware},
+		{Name: "time-slice", Kind: KindSelector, Doc: "serves a model until its queue is drained, then the longest queue", Source: "doublewordai/llmux 18d8c72",
+			Waits: true, Contracts: "waits; bound: as many visits as models after max_wait", Params: []Param{maxWaited, minActive},
+			New: func(a *Args) (any, error) { return &timeSlice{newActive(a)}, nil }},
 	}
 }
 

@@ -216,7 +216,7 @@ func (p *composed) left(v *scheduler.View, s *Stay) int {
 	if visit != nil {
 		left = visit.Left(v, s)
 	}
-	if p.allotter != nil {
+	if p.allotter != nil && !s.forced {
 		left = min(left, p.allotter.left(v, s))
 	}
 	return left

@@ -114,7 +114,7 @@ func (s *drr) Observe(v *scheduler.View, ev scheduler.Event) {
 	}
 }
 
-func (s *drr) opened(stay *Stay) {
+func (s *drr) opened(stay *Stay, _ bool) {
 	s.granted[stay.Model], _ = scheduler.AddTime(s.granted[stay.Model], s.quantum)
 }
 

@@ -95,7 +95,7 @@ func (p *composed) sawBatch(v *scheduler.View, ev scheduler.Event) {
 		}
 		*s = Stay{Device: ev.Device, Model: m, Opened: ev.At, Since: since, Gate: n + v.Ready(m), forced: forced, policy: p}
 		if p.allotter != nil {
-			p.allotter.opened(s)
+			p.allotter.opened(s, t.model == m)
 		}
 	}
 	s.Items += n

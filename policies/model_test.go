@@ -28,6 +28,8 @@ var shipped = map[string][]policies.Spec{
 	"waste":            {use("waste"), use("waste", "beta", 0.5), use("waste", "beta", 0, "floor", "1ns"), use("waste", "fill", false)},
 	"drr":              {use("drr"), use("drr", "quantum", "1ns"), use("drr", "quantum", "3s"), use("drr", "fill", false)},
 	"wfq":              {use("wfq"), use("wfq", "turns", true), use("wfq", "fill", false)},
+	"cost-aware":       {use("cost-aware"), use("cost-aware", "min_active", "0s", "window", "0s", "factor", 0), use("cost-aware", "max_wait", "2s", "min_active", "1s")},
+	"time-slice":       {use("time-slice"), use("time-slice", "min_active", "0s"), use("time-slice", "max_wait", "2s", "min_active", "1s"), use("time-slice", "max_wait", "0s")},
 	"largest-feasible": {use("largest-feasible"), use("largest-feasible", "fill", false)},
 	"edf-setup":        {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
 }

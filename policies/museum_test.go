@@ -38,9 +38,9 @@ func every(t *testing.T, s scenario, check func(t *testing.T, spec policies.Spec
 }
 
 // The victim of b's load gets an item while it leaves: b still starts, and the
-// victim comes back.
+// victim comes back. It had been there long enough for policies that wait.
 func victimGetsAnItem(t *testing.T) {
-	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(7*sec, "B"), burst(8*sec, "A")...)...)}
+	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(17*sec, "B"), burst(19500*ms, "A")...)...)}
 	s.models[0].Unload = 3 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// With evict: single the choice is made again once a has left.

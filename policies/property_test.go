@@ -60,7 +60,8 @@ var (
 		use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "2s", "gated", false), use("polling"), use("priority"),
 		use("hysteresis"), use("edf-setup"), use("edf-setup", "h", "4s"), use("cmu-setup"), use("cmu-setup", "aging", "2s"),
 		use("waste"), use("waste", "beta", 0.3), use("waste", "beta", 1, "floor", "3s"), use("largest-feasible"),
-		use("drr"), use("drr", "quantum", "3s"), use("drr", "quantum", "1ns"), use("wfq"), use("wfq", "turns", true)}
+		use("drr"), use("drr", "quantum", "3s"), use("drr", "quantum", "1ns"), use("wfq"), use("wfq", "turns", true),
+		use("cost-aware"), use("cost-aware", "max_wait", "4s", "min_active", "1s", "factor", 0.25), use("time-slice"), use("time-slice", "max_wait", "4s", "min_active", "0s")}
 	someVisits = []policies.Axis{{}, {}, axis("exhaustive"), axis("gated"), axis("limited", "items", 2), axis("limited", "batches", 1), axis("timed", "quantum", "2s"),
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
@@ -88,6 +89,8 @@ func drawBounded(r *rapid.T) policies.Spec {
 	s := rapid.SampledFrom([]policies.Spec{use("fifo"), {Use: "fifo", Visit: axis("limited")}, use("semaphore"), use("oldest"), {Use: "oldest", Visit: axis("exhaustive")},
 		{Use: "oldest", Visit: axis("linger", "wait", "1s")}, use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"),
 		use("waste", "beta", 0), use("waste", "beta", 0.3), use("waste", "beta", 1, "floor", "1s"), use("waste", "beta", 2, "fill", false),
+		use("time-slice"), use("time-slice", "max_wait", "3s", "min_active", "1s"), use("time-slice", "max_wait", "0s", "min_active", "0s"),
+		use("cost-aware"), use("cost-aware", "max_wait", "3s", "min_active", "1s"), use("cost-aware", "max_wait", "6s", "min_active", "0s", "window", "0s", "factor", 0),
 		use("drr"), use("drr", "quantum", "1ns"), {Use: "drr", Params: map[string]any{"quantum": "3s"}, Visit: axis("gated")},
 		use("polling"), {Use: "polling", Visit: axis("gated")}, {Use: "polling", Visit: axis("limited")}, {Use: "polling", Visit: axis("timed", "quantum", "2s")}}).Draw(r, "use")
 	if s.Use != "semaphore" {

@@ -39,10 +39,12 @@ type Patient interface {
 // allotter is implemented by selectors that limit visits by what they allot to
 // models, besides what the axis visit says.
 type allotter interface {
-	// left is Visit.Left; of a visit that would open now it is at least 1.
+	// left is Visit.Left of visits that were not forced; of one that would open
+	// now, without batches, it is at least 1.
 	left(v *scheduler.View, s *Stay) int
-	// opened is told of a visit whose first batch has started.
-	opened(s *Stay)
+	// opened is told of a visit whose first batch has started, and whether its
+	// model was loaded for it.
+	opened(s *Stay, loaded bool)
 }
 
 // runCapper is implemented by selectors whose batches end where their order

@@ -47,6 +47,8 @@ func TestSpecErrors(t *testing.T) {
 		{use("waste", "floor", "0s"), "params.floor", "at least 1ns", ""},
 		{use("drr", "quantum", "0s"), "params.quantum", "at least 1ns", ""},
 		{use("wfq", "turns", 1), "params.turns", "true or false", ""},
+		{use("time-slice", "factor", 1), "params.factor", "accepted: max_wait, min_active, fill, backoff", ""},
+		{use("cost-aware", "factor", "half"), "params.factor", "a number from 0", ""},
 		{use("hysteresis", "h", 1.5), "params.h", "an integer from 0", ""},
 		{use("sticky", "prefer", "residents"), "params.prefer", "accepted: current, resident", "resident"},
 		{use("seed", "fill", true), "params.fill", "accepted: ties", ""},
@@ -180,6 +182,8 @@ func TestDeclaredContracts(t *testing.T) {
 		{use("waste", "beta", 0.01, "floor", "7s"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 70ms"},
 		{use("drr"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
 		{use("wfq"), "work-conserving, load-work-conserving, pure, bound: none"},
+		{use("time-slice"), "waits, pure, bound: 3 visits after 15s"},
+		{use("cost-aware", "max_wait", "1m"), "waits, pure, bound: 3 visits after 60s"},
 		{use("largest-feasible"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "polling", Evict: axis("ttl")}, "work-conserving, pure, bound: 3 visits"},
 		{policies.Spec{Use: "longest", Batch: axis("delay")}, "waits, pure, bound: none"},
@@ -221,7 +225,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "waste", "largest-feasible", "drr", "wfq"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "waste", "largest-feasible", "time-slice", "cost-aware", "drr", "wfq"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

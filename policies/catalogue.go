@@ -209,6 +209,16 @@ func evictors() []Entry {
 		{Name: "ttl", Kind: KindEvict, Doc: "whoever has been idle for so long; before that the least recently used",
 			Params: []Param{{Name: "idle", Kind: Duration, Default: "5m", Doc: "time without use and without work"}},
 			New:    func(a *Args) (any, error) { return expiring{after: a.Time("idle")}, nil }},
+		{Name: "keep-alive", Kind: KindEvict, Doc: "whoever has been idle for its time; before that the one of the shortest time, then by name", Source: "ollama/ollama",
+			Params: []Param{
+				{Name: "idle", Kind: Spans, Default: "5m", Doc: "time without use and without work, for all or by model; negative is for ever"},
+				{Name: "max", Kind: Count, Default: int64(0), Doc: "models on a device; 0: no limit"}},
+			New: newKeepAlive},
+		{Name: "matrix", Kind: KindEvict, Doc: "by sets of models that may be together: the one with the incoming model that costs least to come to", Source: "llama-swap",
+			Params: []Param{
+				{Name: "sets", Kind: Sets, Doc: "models that may be together, the first of equals being preferred; a model in none is alone"},
+				{Name: "costs", Kind: Costs, Default: map[string]any{}, Doc: "what it costs that a model leaves, 1 unless said"}},
+			New: newMatrix},
 		{Name: "groups", Kind: KindEvict, Doc: "by groups of models; those without a group are one", Source: "llama-swap",
 			Params: []Param{yes("swap", "one member at a time", true), yes("exclusive", "drives out other groups", true), yes("persistent", "gives way to no other group", false)},
 			New: func(a *Args) (any, error) {

@@ -433,7 +433,11 @@ func (p *composed) expire(v *scheduler.View) (scheduler.Decision, bool) {
 			if !p.mayGo(v, d, m) || v.Ready(m) > 0 || p.prefetch != nil && v.Near(m) > 0 {
 				continue
 			}
-			at, _ := scheduler.AddTime(v.LastUsed(d, m), p.timed.idle())
+			after := p.timed.idle(m)
+			if after < 0 {
+				continue
+			}
+			at, _ := scheduler.AddTime(v.LastUsed(d, m), after)
 			if at <= v.Now() {
 				return scheduler.Evict(d, m), true
 			}

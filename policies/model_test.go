@@ -57,6 +57,7 @@ func drawVariant(r *rapid.T, name string, cfg *scheduler.Config) policies.Spec {
 		s.Place = policies.Axis{Name: "planned", Params: map[string]any{"map": plan}}
 	}
 	s.Evict = drawAxis(r, "evict", someEvictors...)
+	complete(r, &s, cfg.Models)
 	if s.Params["skip_empty"] == false {
 		s.Evict = axis("single")
 	}

@@ -66,7 +66,8 @@ var (
 		axis("linger", "wait", "1s"), axis("residency", "min", "3s")}
 	someBatchers = []policies.Axis{{}, {}, {}, axis("delay", "wait", "2s", "prefer", []any{int64(2)}), axis("accumulate", "items", 3, "timeout", "4s"), axis("slo-largest"), axis("deferred")}
 	someEvictors = []policies.Axis{{}, axis("fifo"), axis("lfu"), axis("largest"), axis("random"), axis("single"), axis("count", "max", 2), axis("ttl", "idle", "0s"),
-		axis("ttl", "idle", "2s"), axis("belady"), axis("groups"), axis("groups", "exclusive", false), axis("demand"), axis("landlord"), axis("gdsf"), axis("min-cost")}
+		axis("ttl", "idle", "2s"), axis("belady"), axis("groups"), axis("groups", "exclusive", false), axis("demand"), axis("landlord"), axis("gdsf"), axis("min-cost"),
+		axis("keep-alive", "idle", "1s"), axis("keep-alive", "idle", "0s", "max", 2), axis("keep-alive", "idle", "-1s"), axis("matrix"), axis("matrix")}
 	somePrefetchers = []policies.Axis{{}, {}, axis("next"), axis("dag")}
 	somePlacers     = []policies.Axis{{}, axis("first"), axis("best-fit"), axis("most-free"), axis("lru-age")}
 	someAdmitters   = []policies.Axis{{}, {}, axis("queue-cap", "items", 2), axis("deadline"), axis("late")}
@@ -82,6 +83,27 @@ func drawComposition(r *rapid.T) policies.Spec {
 	s.Prefetch, s.Place = drawAxis(r, "prefetch", somePrefetchers...), drawAxis(r, "place", somePlacers...)
 	s.Admit, s.Order = drawAxis(r, "admit", someAdmitters...), drawAxis(r, "order", someOrders...)
 	return s
+}
+
+// complete gives spec the parameters that depend on the models.
+func complete(r *rapid.T, spec *policies.Spec, models []scheduler.Model) {
+	if spec.Evict.Name != "matrix" {
+		return
+	}
+	sets, costs := []any{}, map[string]any{}
+	for range rapid.IntRange(0, 3).Draw(r, "sets") {
+		set := []any{}
+		for i := range models {
+			if rapid.Bool().Draw(r, "in") {
+				set = append(set, models[i].Name)
+			}
+		}
+		sets = append(sets, set)
+	}
+	for i := range models {
+		costs[models[i].Name] = rapid.IntRange(1, 3).Draw(r, "cost")
+	}
+	spec.Evict = axis("matrix", "sets", sets, "costs", costs)
 }
 
 // drawBounded draws one of the compositions that bound waiting on one device.
@@ -117,6 +139,7 @@ func TestEveryCompositionDrains(t *testing.T) {
 	var witnessed struct{ retries, rejections, claims, elsewhere int }
 	rapid.Check(t, func(r *rapid.T) {
 		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: drawComposition(r), env: policies.Env{Seed: rapid.Uint64().Draw(r, "seed")}}
+		complete(r, &s.spec, s.models)
 		s.items = drawItems(r, len(s.models), false)
 		failing := rapid.IntRange(0, 3).Draw(r, "failing")
 		count := 0
@@ -263,6 +286,7 @@ func TestContracts(t *testing.T) {
 		if rapid.Bool().Draw(r, "bounded") {
 			s.devices, s.spec = s.devices[:1], drawBounded(r)
 		}
+		complete(r, &s.spec, s.models)
 		s.items = drawItems(r, len(s.models), true)
 		o, err := s.try(t)
 		if err != nil {

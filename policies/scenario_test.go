@@ -441,6 +441,99 @@ func TestPins(t *testing.T) {
 	}
 }
 
+// Each model has its own time; who has to go for others goes by that, then by
+// name, however lately it was used.
+func TestKeepAlive(t *testing.T) {
+	one := func(letters string) []arrival {
+		var items []arrival
+		for i, l := range letters {
+			items = append(items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
+		}
+		return items
+	}
+	type gone struct {
+		m  scheduler.ModelID
+		at scheduler.Time
+	}
+	for _, c := range []struct {
+		what  string
+		names string
+		gb    float64
+		evict policies.Axis
+		items []arrival
+		gone  []gone
+	}{
+		{"after each one's time", "abc", 12, axis("keep-alive", "idle", map[string]any{"a": "10s", "b": "0s", "c": "-1s"}), one("ABC"), []gone{{0, 16 * sec}, {1, 26 * sec}}},
+		{"5 minutes where nothing is said", "abc", 12, axis("keep-alive", "idle", map[string]any{"c": "1m"}), one("ABC"), []gone{{2, 106 * sec}, {0, 306 * sec}, {1, 326 * sec}}},
+		{"the shortest time, not the least recently used", "abc", 8, axis("keep-alive", "idle", map[string]any{"a": "-1s", "b": "200s", "c": "-1s"}), one("ABC"), []gone{{1, 40 * sec}}},
+		{"who stays for ever goes last, but goes", "abc", 4, axis("keep-alive", "idle", "-1s"), one("AB"), []gone{{0, 20 * sec}}},
+		{"of equals by name", "zyx", 8, axis("keep-alive", "idle", "-1s"), one("ABC"), []gone{{1, 40 * sec}}},
+		{"at most two", "zyx", 12, axis("keep-alive", "idle", "-1s", "max", 2), one("ABC"), []gone{{1, 40 * sec}}},
+		{"no limit", "zyx", 12, axis("keep-alive", "idle", "-1s"), one("ABC"), nil},
+	} {
+		s := scenario{models: abc(), devices: gpu(c.gb), items: c.items, spec: policies.Spec{Use: "fifo", Evict: c.evict}}
+		for i := range s.models {
+			s.models[i].Name = c.names[i : i+1]
+		}
+		var got []gone
+		for _, ev := range s.run(t).events {
+			if ev.Kind == scheduler.EvictStarted {
+				got = append(got, gone{ev.Model, ev.At})
+			}
+		}
+		if !slices.Equal(got, c.gone) {
+			t.Errorf("%s: %v left, want %v", c.what, got, c.gone)
+		}
+	}
+}
+
+// Models are together as a set allows it. Of those with the model that comes,
+// the set costs least for which least has to leave.
+func TestMatrix(t *testing.T) {
+	set := func(letters string) []any {
+		var names []any
+		for _, l := range letters {
+			names = append(names, string(l))
+		}
+		return names
+	}
+	for _, c := range []struct {
+		what  string
+		sets  []any
+		costs map[string]any
+		seq   string
+		gone  []scheduler.ModelID
+	}{
+		{"all together", []any{set("abcd")}, nil, "ABCD", nil},
+		{"in no set: alone", []any{set("ab")}, nil, "ABCA", []scheduler.ModelID{0, 1, 2}},
+		{"no sets", []any{}, nil, "ABA", []scheduler.ModelID{0, 1}},
+		{"the set for which least leaves", []any{set("ad"), set("bcd")}, nil, "BCD", nil},
+		{"a costs more than b", []any{set("bd"), set("ad")}, map[string]any{"a": 5}, "ABD", []scheduler.ModelID{0}}, // a left for b
+		{"with costs of those who are there", []any{set("abc"), set("ad"), set("bcd")}, map[string]any{"a": 3}, "ABCD", []scheduler.ModelID{1, 2}},
+		{"and without", []any{set("abc"), set("ad"), set("bcd")}, nil, "ABCD", []scheduler.ModelID{0}},
+		{"of equals the first", []any{set("ab"), set("bd"), set("ad")}, nil, "ABD", []scheduler.ModelID{0}},
+		{"of equals the first, the other way round", []any{set("ab"), set("ad"), set("bd")}, nil, "ABD", []scheduler.ModelID{1}},
+	} {
+		costs := c.costs
+		if costs == nil {
+			costs = map[string]any{}
+		}
+		s := scenario{models: append(abc(), model("d", 4, 5*sec, 8, 0, sec)), devices: gpu(16), spec: policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", c.sets, "costs", costs)}}
+		for i, l := range c.seq {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
+		}
+		var gone []scheduler.ModelID
+		for _, ev := range s.run(t).events {
+			if ev.Kind == scheduler.EvictStarted {
+				gone = append(gone, ev.Model)
+			}
+		}
+		if !slices.Equal(gone, c.gone) {
+			t.Errorf("%s: %v left, want %v", c.what, gone, c.gone)
+		}
+	}
+}
+
 func TestGroups(t *testing.T) {
 	models := abc()
 	models[0].Group, models[1].Group, models[2].Group = "x", "x", "y"

@@ -323,6 +323,9 @@ func (p *composed) assembleEvictor(parts *parts) error {
 // pin resolves the names of what is never evicted.
 func (p *composed) pin(parts *parts) error {
 	env, path := parts.env, []string{"pin"}
+	if _, ok := p.limiter.(*matrix); ok && len(parts.spec.Pin) > 0 {
+		return at(path, "evict: matrix takes no pin; its sets and costs say who stays")
+	}
 	for _, name := range parts.spec.Pin {
 		found := false
 		if p.pinned == nil {
@@ -356,8 +359,8 @@ func (p *composed) checkRoom(env *Env, path []string) error {
 			pins++
 		}
 	}
-	if limit, ok := p.limiter.(count); ok && pins > 0 && pins >= limit.max && len(env.Models) > pins {
-		return at(path, "%d pinned models and at most %d on a device leave no room for others", pins, limit.max)
+	if limit, ok := p.limiter.(interface{ atMost() int }); ok && pins > 0 && pins >= limit.atMost() && len(env.Models) > pins {
+		return at(path, "%d pinned models and at most %d on a device leave no room for others", pins, limit.atMost())
 	}
 	groups, ok := p.limiter.(*groups)
 	if ok && pins > 0 {

@@ -64,6 +64,17 @@ func TestSpecErrors(t *testing.T) {
 		{policies.Spec{Use: "fifo", Evict: axis("LRU")}, "evict", "unknown evict", "lru"},
 		{policies.Spec{Use: "fifo", Evict: axis("lru", "idle", "1s")}, "evict.lru.idle", "none is accepted", ""},
 		{policies.Spec{Use: "fifo", Evict: axis("groups", "swap", []any{"z"})}, "evict.groups.swap", `unknown group "z"`, ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", "-0s")}, "evict.keep-alive.idle", `"-0s" is not accepted`, ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", 5)}, "evict.keep-alive.idle", "a length of time with its unit, negative for ever", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", map[string]any{"bb": "1s"})}, "evict.keep-alive.idle.bb", `unknown model "bb"`, "b"},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", map[string]any{"a": "1s", "b": true})}, "evict.keep-alive.idle.b", "true is not accepted", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix")}, "evict.matrix.sets", "must be given: a list of lists of models", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{"a", "b"})}, "evict.matrix.sets", "a list of lists", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{[]any{"a", "bb"}})}, "evict.matrix.sets", "unknown model", "b"},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{[]any{"a", "a"}})}, "evict.matrix.sets", "named twice", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}, "costs", map[string]any{"a": 0})}, "evict.matrix.costs.a", "from 1 to", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}, "costs", 3)}, "evict.matrix.costs", "a map from models", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}), Pin: []string{"a"}}, "pin", "matrix takes no pin", ""},
 		{policies.Spec{Use: "fifo", Pin: []string{"d"}}, "pin", "unknown model or group", ""},
 		{policies.Spec{Use: "fifo", Place: axis("planned")}, "place.planned.map", "must be given", ""},
 		{policies.Spec{Use: "fifo", Place: axis("planned", "map", map[string]any{"a": "gpu0", "b": "gpu1"})}, "place.planned.map", `"c" is missing`, ""},
@@ -114,6 +125,8 @@ func TestPinsThatLeaveNoRoom(t *testing.T) {
 		{policies.Spec{Use: "fifo", Pin: []string{"a", "b"}}, false},
 		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("single")}, false},
 		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("count", "max", 2)}, true},
+		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("keep-alive", "max", 1)}, false},
+		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("keep-alive")}, true},
 	} {
 		if _, err := policies.Builtin().New(c.spec, env); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c.spec, err)
@@ -136,6 +149,7 @@ func TestSettingsResolve(t *testing.T) {
 	set := policies.Builtin()
 	rapid.Check(t, func(r *rapid.T) {
 		spec := drawComposition(r)
+		complete(r, &spec, abc())
 		built, err := set.New(spec, twoGPUs())
 		if err != nil {
 			r.Fatal(err)

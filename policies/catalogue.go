@@ -8,7 +8,7 @@ import (
 // Builtin returns the policies and axis values that come with vramsim.
 func Builtin() *Set {
 	set := &Set{}
-	for _, list := range [][]Entry{selectors(), wholes(), visits(), batchers(), evictors(), prefetchers(), placers(), admitters(), orders()} {
+	for _, list := range [][]Entry{selectors(), wholes(), presets(), visits(), batchers(), evictors(), prefetchers(), placers(), admitters(), orders()} {
 		for _, e := range list {
 			if err := set.Add(e); err != nil {
 				panic("bug: " + err.Error())

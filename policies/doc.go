@@ -10,10 +10,11 @@
 //
 // # Reading the source
 //
-// catalogue.go lists everything there is. composed.go is the decision block
-// that all composed policies share and fold.go the state it observes; a file
-// each holds the values of an axis; seed.go and semaphore.go are the two
-// policies that decide for themselves.
+// catalogue.go lists everything there is, presets.go the compositions with names
+// of their own. composed.go is the decision block that all composed policies
+// share and fold.go the state it observes; a file each holds the values of an
+// axis, selectors with a state of their own being in fair.go and llmux.go;
+// seed.go and semaphore.go are the two policies that decide for themselves.
 //
 // # Contracts
 //

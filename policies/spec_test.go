@@ -233,6 +233,9 @@ func TestList(t *testing.T) {
 		if e.Doc == "" || (e.Kind == policies.KindSelector || e.Kind == policies.KindWhole) && e.Contracts == "" {
 			t.Errorf("%s %s says too little of itself", e.Kind, e.Name)
 		}
+		if (e.Kind == policies.KindPreset) != (e.Deviations != "") {
+			t.Errorf("%s %s: deviations %q", e.Kind, e.Name, e.Deviations)
+		}
 		for _, p := range e.Params {
 			if p.Doc == "" || p.Accepts() == "" {
 				t.Errorf("%s %s: parameter %s says too little of itself", e.Kind, e.Name, p.Name)

@@ -77,7 +77,7 @@ func TestPresets(t *testing.T) {
 
 // Keys override a preset's: of parameters each one, of an axis its value.
 func TestKeysOverridePresets(t *testing.T) {
-	ollama := standFor()["ollama"]
+	ollama, set := standFor()["ollama"], policies.Builtin()
 	with := func(change func(*policies.Spec)) policies.Spec {
 		spec := ollama
 		spec.As = "ollama"
@@ -93,7 +93,7 @@ func TestKeysOverridePresets(t *testing.T) {
 		{policies.Spec{Use: "ollama", Evict: axis("lru"), Admit: axis("all")}, with(func(s *policies.Spec) { s.Evict, s.Admit = policies.Axis{}, policies.Axis{} })},
 		{policies.Spec{Use: "ollama", Visit: axis("gated"), Pin: []string{"a"}}, with(func(s *policies.Spec) { s.Visit, s.Pin = axis("gated"), []string{"a"} })},
 	} {
-		got, err := policies.Builtin().New(c.given, twoGPUs())
+		got, err := set.New(c.given, twoGPUs())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestKeysOverridePresets(t *testing.T) {
 		}
 	}
 	// What was overridden is as it was for the next one.
-	got, _ := policies.Builtin().New(use("ollama"), twoGPUs())
+	got, _ := set.New(use("ollama"), twoGPUs())
 	if got.Spec.Evict.Params["idle"] != "300s" {
 		t.Errorf("idle is %v", got.Spec.Evict.Params["idle"])
 	}
@@ -126,7 +126,6 @@ func TestKeysOverridePresets(t *testing.T) {
 			t.Errorf("%+v: %v", c.spec, err)
 		}
 	}
-	set := policies.Builtin()
 	for _, e := range []policies.Entry{
 		{Name: "ollama", Kind: policies.KindPreset, Preset: use("fifo")},
 		{Name: "fifo", Kind: policies.KindPreset, Preset: use("sticky")},

@@ -532,6 +532,13 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("%s: %v left, want %v", c.what, gone, c.gone)
 		}
 	}
+	// While a leaves for c, d comes first: a leaves anyway, and b may stay.
+	s := scenario{models: append(abc(), model("d", 4, 5*sec, 8, 0, sec)), devices: gpu(16), items: append(burst(0, "A"), append(burst(20*sec, "B"), append(burst(40*sec, "C"), arrival{at: 42 * sec, model: 3, priority: 5})...)...),
+		spec: policies.Spec{Use: "priority", Evict: axis("matrix", "sets", []any{set("cb"), set("ab"), set("da"), set("db")})}}
+	s.models[0].Unload = 10 * sec
+	if o := s.run(t); o.order() != "ABDC" || o.firstOf(3) != 55*sec || o.evicts != 2 {
+		t.Errorf("%s with %d evictions, d at %v; want ABDC with 2, 55s", o.order(), o.evicts, o.firstOf(3))
+	}
 }
 
 func TestGroups(t *testing.T) {

@@ -196,17 +196,6 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// mostlygeek/llama-swap#946: an arrival during a timed eviction is served by a
-// load that follows it.
-func TestArrivalDuringTTLEviction(t *testing.T) {
-	s := scenario{models: abc(), devices: gpu(8), spec: policies.Spec{Use: "fifo", Evict: axis("ttl", "idle", "1s")},
-		items: append(burst(0, "A"), burst(8*sec, "A")...)}
-	s.models[0].Unload = 3 * sec // 7 s … 10 s
-	if o := s.run(t); o.end != 16*sec || o.loads != 2 {
-		t.Errorf("end %v after %d loads, want 16s after 2", o.end, o.loads)
-	}
-}
-
 func TestVisitsThatWait(t *testing.T) {
 	// A's visit ends at 6 s; B is there from 5.5 s; A's next item comes at 7 s.
 	items := append(burst(0, "A"), append(burst(5500*ms, "B"), burst(7*sec, "A")...)...)

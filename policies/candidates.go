@@ -23,6 +23,14 @@ func (c *Candidates) Device() scheduler.DeviceID { return c.device }
 // scheduler.NoModel before the first.
 func (c *Candidates) Current() scheduler.ModelID { return c.policy.stays[c.device].Model }
 
+// Since returns since when the device has been at Current, visits to it in a
+// row taken together, and whether it still is: false before the first visit and
+// once the model has left.
+func (c *Candidates) Since() (scheduler.Time, bool) {
+	s := &c.policy.stays[c.device]
+	return s.Since, s.Model != noModel && !s.gone
+}
+
 // Next returns the first candidate from m on, or scheduler.NoModel.
 func (c *Candidates) Next(m scheduler.ModelID) scheduler.ModelID {
 	m = c.view.NextReady(m)

@@ -8,7 +8,7 @@ import (
 // Builtin returns the policies and axis values that come with vramsim.
 func Builtin() *Set {
 	set := &Set{}
-	for _, list := range [][]Entry{selectors(), wholes(), visits(), batchers(), evictors(), prefetchers(), placers(), admitters(), orders()} {
+	for _, list := range [][]Entry{selectors(), wholes(), presets(), visits(), batchers(), evictors(), prefetchers(), placers(), admitters(), orders()} {
 		for _, e := range list {
 			if err := set.Add(e); err != nil {
 				panic("bug: " + err.Error())
@@ -29,6 +29,8 @@ func selectors() []Entry {
 	prefer := func(def, other string) Param {
 		return Param{Name: "prefer", Kind: Choice, Default: def, Choices: []string{def, other}, Doc: "resident: resident models come first"}
 	}
+	maxWaited := Param{Name: "max_wait", Kind: Duration, Default: "15s", Doc: "wait of the oldest item from which a visit is forced"}
+	minActive := Param{Name: "min_active", Kind: Duration, Default: "5s", Doc: "least time at a model"}
 	return []Entry{
 		{Name: "sticky", Kind: KindSelector, Doc: "stay while the queue has items, then the longest queue: the seed's rule, its faults mended",
 			Contracts: "bound: none", Params: []Param{prefer("current", "resident")},
@@ -76,6 +78,28 @@ func selectors() []Entry {
 			Source: "Patke et al., arXiv 2407.00047, without its integer program and preemption", Contracts: "bound: none",
 			Params: []Param{{Name: "bucket", Kind: Duration, Default: "1s", Min: 1, Doc: "by how much the times from arrival to deadline may differ within a group"}},
 			New:    func(a *Args) (any, error) { return &qlm{bucket: a.Time("bucket")}, nil }},
+		{Name: "waste", Kind: KindSelector, Doc: "the longest wait of all items per time of the load, and at once whoever has come to beta", Source: "Bounded Waste, in time",
+			Contracts: "bound: as many visits as models after beta times the longest load", Params: []Param{
+				{Name: "floor", Kind: Duration, Default: "250ms", Min: 1, Doc: "what a load counts at least, that of a resident model too"},
+				{Name: "beta", Kind: Decimal, Default: int64(6), Doc: "wait of all items in load times from which a visit is forced"}},
+			New: newWaste},
+		{Name: "largest-feasible", Kind: KindSelector, Visit: anew, Doc: "the most items that would end together before the deadline of the first; of what is late one item", Source: "Shepherd's Flex, NSDI 2023, without preemption",
+			Contracts: "bound: none", New: value(largestFeasible{})},
+		{Name: "drr", Kind: KindSelector, Doc: "the models in a cycle, each visit for a quantum, of which batches and loads are paid", Source: "Shreedhar and Varghese, SIGCOMM 1995",
+			Contracts: "bound: as many visits as models", Params: []Param{
+				{Name: "quantum", Kind: Duration, Default: "30s", Min: 1, Doc: "time that a visit adds to what its model has"}},
+			New: newDRR},
+		{Name: "wfq", Kind: KindSelector, Visit: anew, Doc: "the model that was served for the least time while it was busy", Contracts: "bound: none",
+			Params: []Param{{Name: "turns", Kind: Flag, Default: false, Doc: "the fewest batches instead, times the head's priority from 1 on, as Triton's rate limiter does it"}},
+			New:    newWFQ},
+		{Name: "cost-aware", Kind: KindSelector, Doc: "leaves a model once another queue is worth the switch as it was measured", Source: "doublewordai/llmux 18d8c72",
+			Waits: true, Contracts: "waits; bound: as many visits as models after max_wait", Params: []Param{maxWaited,
+				{Name: "factor", Kind: Decimal, Default: 0.5, Doc: "items that are worth a second of switching"},
+				{Name: "window", Kind: Duration, Default: "2s", Doc: "wait for more items"}, minActive},
+			New: newCostAware},
+		{Name: "time-slice", Kind: KindSelector, Doc: "serves a model until its queue is drained, then the longest queue", Source: "doublewordai/llmux 18d8c72",
+			Waits: true, Contracts: "waits; bound: as many visits as models after max_wait", Params: []Param{maxWaited, minActive},
+			New: func(a *Args) (any, error) { return &timeSlice{newActive(a)}, nil }},
 	}
 }
 
@@ -201,6 +225,16 @@ func evictors() []Entry {
 		{Name: "ttl", Kind: KindEvict, Doc: "whoever has been idle for so long; before that the least recently used",
 			Params: []Param{{Name: "idle", Kind: Duration, Default: "5m", Doc: "time without use and without work"}},
 			New:    func(a *Args) (any, error) { return expiring{after: a.Time("idle")}, nil }},
+		{Name: "keep-alive", Kind: KindEvict, Doc: "whoever has been idle for its time; before that the one of the shortest time, then by name", Source: "ollama/ollama",
+			Params: []Param{
+				{Name: "idle", Kind: Spans, Default: "5m", Doc: "time without use and without work, for all or by model; negative is for ever"},
+				{Name: "max", Kind: Count, Default: int64(0), Doc: "models on a device; 0: no limit"}},
+			New: newKeepAlive},
+		{Name: "matrix", Kind: KindEvict, Doc: "by sets of models that may be together: the one with the incoming model that costs least to come to", Source: "llama-swap",
+			Params: []Param{
+				{Name: "sets", Kind: Sets, Doc: "models that may be together, the first of equals being preferred; a model in none is alone"},
+				{Name: "costs", Kind: Costs, Default: map[string]any{}, Doc: "what it costs that a model leaves, 1 unless said"}},
+			New: newMatrix},
 		{Name: "groups", Kind: KindEvict, Doc: "by groups of models; those without a group are one", Source: "llama-swap",
 			Params: []Param{yes("swap", "one member at a time", true), yes("exclusive", "drives out other groups", true), yes("persistent", "gives way to no other group", false)},
 			New: func(a *Args) (any, error) {

@@ -22,6 +22,8 @@ type composed struct {
 	urger    Urger      // the selector, if it forces visits
 	capper   runCapper  // the selector, if it bounds batches
 	wander   wanderer   // the selector, if it goes to empty queues
+	patient  Patient    // the selector, if it stays for a time
+	allotter allotter   // the selector, if it limits visits
 	visit    Visit      // nil: exhaustive
 	lingerer Lingerer   // the visit, if it stays at an empty queue
 	batcher  Batcher    // nil: greedy
@@ -163,7 +165,16 @@ func (p *composed) choose(v *scheduler.View, d scheduler.DeviceID) (scheduler.Mo
 	if p.wander != nil {
 		return p.wander.wander(v, d), scheduler.Reason{}
 	}
-	return p.selector.Select(v, p.candidates(v, d)), scheduler.Reason{}
+	c := p.candidates(v, d)
+	m := p.selector.Select(v, c)
+	if p.patient != nil && m != noModel && m != c.Current() {
+		if until := p.patient.Until(v, c, m); until > v.Now() {
+			p.wakeAt(until)
+			p.awaitUrgent(v, d)
+			return noModel, scheduler.Reason{}
+		}
+	}
+	return m, scheduler.Reason{}
 }
 
 // goesOn reports whether the visit of d stays at its model, and notes the
@@ -201,10 +212,14 @@ func (p *composed) left(v *scheduler.View, s *Stay) int {
 	if s.forced {
 		visit = p.urger.Forced()
 	}
-	if visit == nil {
-		return math.MaxInt
+	left := math.MaxInt
+	if visit != nil {
+		left = visit.Left(v, s)
 	}
-	return visit.Left(v, s)
+	if p.allotter != nil && !s.forced {
+		left = min(left, p.allotter.left(v, s))
+	}
+	return left
 }
 
 // serve runs a batch of the resident m, or makes room for one.
@@ -226,7 +241,7 @@ func (p *composed) serve(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mo
 // allowed returns how many items the visit lets the next batch of m have: what
 // is left of the visit, or what a new one may take.
 func (p *composed) allowed(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID, why scheduler.Reason) int {
-	if p.visit == nil && p.urger == nil {
+	if p.visit == nil && p.urger == nil && p.allotter == nil {
 		return math.MaxInt
 	}
 	s := &p.stays[d]
@@ -410,7 +425,11 @@ func (p *composed) expire(v *scheduler.View) (scheduler.Decision, bool) {
 			if !p.mayGo(v, d, m) || v.Ready(m) > 0 || p.prefetch != nil && v.Near(m) > 0 {
 				continue
 			}
-			at, _ := scheduler.AddTime(v.LastUsed(d, m), p.timed.idle())
+			after := p.timed.idle(m)
+			if after < 0 {
+				continue
+			}
+			at, _ := scheduler.AddTime(v.LastUsed(d, m), after)
 			if at <= v.Now() {
 				return scheduler.Evict(d, m), true
 			}

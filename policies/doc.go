@@ -10,10 +10,12 @@
 //
 // # Reading the source
 //
-// catalogue.go lists everything there is. composed.go is the decision block
-// that all composed policies share and fold.go the state it observes; a file
-// each holds the values of an axis; seed.go, semaphore.go, symphony.go,
-// clockwork.go and nexus.go are the policies that decide for themselves.
+// catalogue.go lists everything there is, presets.go the compositions with names
+// of their own. composed.go is the decision block that all composed policies
+// share and fold.go the state it observes; a file each holds the values of an
+// axis, selectors with a state of their own being in fair.go, llmux.go and
+// qlm.go; seed.go, semaphore.go, symphony.go, clockwork.go and nexus.go are the
+// policies that decide for themselves.
 //
 // # Contracts
 //

@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"cmp"
+	"math"
 	"slices"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -19,8 +21,8 @@ type limiter interface {
 	// exceeds reports whether others must be evicted before m may load on d,
 	// and else whether m has to wait for evictions in flight.
 	exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool)
-	// leaves reports whether other is one that must leave for m.
-	leaves(other, m scheduler.ModelID) bool
+	// leaves reports whether other is one that must leave d for m.
+	leaves(v *scheduler.View, d scheduler.DeviceID, other, m scheduler.ModelID) bool
 }
 
 // keeper is implemented by evictors that protect some models from others.
@@ -37,7 +39,8 @@ type grouper interface {
 
 // timed is implemented by evictors that evict models that have been idle.
 type timed interface {
-	idle() scheduler.Time
+	// idle returns after which time m leaves; a negative one is never.
+	idle(m scheduler.ModelID) scheduler.Time
 }
 
 // evictor is what the core asks for victims: the policy's ranker among those
@@ -80,7 +83,7 @@ func (e *evictor) choose(v *scheduler.View, d scheduler.DeviceID, incoming sched
 		if m == incoming || !p.mayGo(v, d, m) || e.keeper != nil && e.keeper.keeps(m, incoming) {
 			continue
 		}
-		if limited && !p.limiter.leaves(m, incoming) {
+		if limited && !p.limiter.leaves(v, d, m, incoming) {
 			continue
 		}
 		k, u := p.ranker.key(v, d, m), v.UseOrder(d, m)
@@ -240,7 +243,11 @@ func (e count) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mode
 	return staying+1 > e.max, staying+leaving+1 > e.max
 }
 
-func (count) leaves(other, m scheduler.ModelID) bool { return other != m }
+func (count) leaves(_ *scheduler.View, _ scheduler.DeviceID, other, m scheduler.ModelID) bool {
+	return other != m
+}
+
+func (e count) atMost() int { return e.max }
 
 // expiring is ttl: lru, and out after a time without use.
 type expiring struct {
@@ -248,7 +255,46 @@ type expiring struct {
 	after scheduler.Time
 }
 
-func (e expiring) idle() scheduler.Time { return e.after }
+func (e expiring) idle(scheduler.ModelID) scheduler.Time { return e.after }
+
+// keepAlive is Ollama's: each model leaves after its own time without use, and
+// for others the one of the shortest time goes first, then by name. Who stays
+// for ever may still have to go.
+type keepAlive struct {
+	after []scheduler.Time // by model, negative for ever
+	place []int64          // by model, in the order in which they go
+}
+
+func newKeepAlive(a *Args) (any, error) {
+	e := keepAlive{after: a.value("idle").(spans), place: make([]int64, len(a.Env.Models))}
+	order := make([]int, len(a.Env.Models))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int {
+		// As unsigned numbers the negative ones are longest.
+		return cmp.Or(cmp.Compare(uint64(e.after[x]), uint64(e.after[y])), cmp.Compare(a.Env.Models[x].Name, a.Env.Models[y].Name))
+	})
+	for place, m := range order {
+		e.place[m] = int64(place)
+	}
+	if most := a.Int("max"); most > 0 {
+		return fewKeptAlive{e, count{max: int(most)}}, nil
+	}
+	return e, nil
+}
+
+func (e keepAlive) key(_ *scheduler.View, _ scheduler.DeviceID, m scheduler.ModelID) int64 {
+	return e.place[m]
+}
+
+func (e keepAlive) idle(m scheduler.ModelID) scheduler.Time { return e.after[m] }
+
+// fewKeptAlive also keeps at most so many on a device.
+type fewKeptAlive struct {
+	keepAlive
+	count
+}
 
 // groups are llama-swap's: of a group that swaps one member is there at a
 // time, members of an exclusive one drive out other groups, and a persistent
@@ -274,7 +320,7 @@ func newGroups(env *Env, swap, exclusive, persistent []string) *groups {
 
 func (g *groups) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool) {
 	for _, other := range v.Residents(d) {
-		if g.leaves(other, m) {
+		if g.leaves(v, d, other, m) {
 			if v.State(d, other) != scheduler.Evicting {
 				evict = true
 			}
@@ -284,7 +330,7 @@ func (g *groups) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mo
 	return evict, wait
 }
 
-func (g *groups) leaves(other, m scheduler.ModelID) bool {
+func (g *groups) leaves(_ *scheduler.View, _ scheduler.DeviceID, other, m scheduler.ModelID) bool {
 	switch {
 	case other == m:
 		return false
@@ -315,6 +361,64 @@ func (g *groups) kept(env *Env, m scheduler.ModelID, beside func(scheduler.Model
 		sum += all
 	}
 	return sum
+}
+
+// matrix is llama-swap's: models may be together that are in a set. Of the sets
+// with the incoming model the one is taken for which those who must leave cost
+// least, the first of equals. A model in no set is alone.
+type matrix struct {
+	lru
+	sets [][]bool // by set and model
+	cost []int64  // by model
+}
+
+func newMatrix(a *Args) (any, error) {
+	e := &matrix{cost: a.value("costs").(costs)}
+	for _, set := range a.value("sets").([][]scheduler.ModelID) {
+		in := make([]bool, len(a.Env.Models))
+		for _, m := range set {
+			in[m] = true
+		}
+		e.sets = append(e.sets, in)
+	}
+	return e, nil
+}
+
+// with returns the set that m comes with, nil if it is alone.
+func (e *matrix) with(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) []bool {
+	var best []bool
+	least := int64(math.MaxInt64)
+	for _, set := range e.sets {
+		if !set[m] {
+			continue
+		}
+		sum := int64(0)
+		for _, other := range v.Residents(d) {
+			if !set[other] && v.State(d, other) != scheduler.Evicting {
+				sum += e.cost[other]
+			}
+		}
+		if sum < least {
+			best, least = set, sum
+		}
+	}
+	return best
+}
+
+func (e *matrix) exceeds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (evict, wait bool) {
+	set := e.with(v, d, m)
+	for _, other := range v.Residents(d) {
+		if other != m && (set == nil || !set[other]) {
+			evict = evict || v.State(d, other) != scheduler.Evicting
+			wait = true
+		}
+	}
+	return evict, wait
+}
+
+func (e *matrix) leaves(v *scheduler.View, d scheduler.DeviceID, other, m scheduler.ModelID) bool {
+	set := e.with(v, d, m)
+	return other != m && (set == nil || !set[other])
 }
 
 // belady is clairvoyant: the one whose next item lies farthest ahead in the

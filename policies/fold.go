@@ -13,9 +13,10 @@ type Stay struct {
 	Device  scheduler.DeviceID
 	Model   scheduler.ModelID
 	Opened  scheduler.Time
-	Gate    int // items that were ready when it opened
-	Items   int // dispatched
-	Batches int // started
+	Since   scheduler.Time // when the first visit in a row to the model opened
+	Gate    int            // items that were ready when it opened
+	Items   int            // dispatched
+	Batches int            // started
 
 	forced bool
 	gone   bool // its model has left the device
@@ -88,7 +89,14 @@ func (p *composed) sawBatch(v *scheduler.View, ev scheduler.Event) {
 	n, m := ev.Members(), ev.Model
 	forced := why == scheduler.ReasonUrgent || t.model == m && t.forced
 	if s.Model != m || s.gone || forced || p.left(v, s) <= 0 {
-		*s = Stay{Device: ev.Device, Model: m, Opened: ev.At, Gate: n + v.Ready(m), forced: forced, policy: p}
+		since := ev.At
+		if s.Model == m && !s.gone {
+			since = s.Since
+		}
+		*s = Stay{Device: ev.Device, Model: m, Opened: ev.At, Since: since, Gate: n + v.Ready(m), forced: forced, policy: p}
+		if p.allotter != nil {
+			p.allotter.opened(s, t.model == m)
+		}
 	}
 	s.Items += n
 	s.Batches++

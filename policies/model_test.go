@@ -14,22 +14,28 @@ import (
 // shipped are the policies of the catalogue with the parameters that each is
 // tried with.
 var shipped = map[string][]policies.Spec{
-	"seed":       {use("seed"), use("seed", "ties", "lowest")},
-	"semaphore":  {use("semaphore"), use("semaphore", "k", 1), use("semaphore", "k", 100)},
-	"sticky":     {use("sticky"), use("sticky", "prefer", "resident"), use("sticky", "fill", false)},
-	"fifo":       {use("fifo"), use("fifo"), use("fifo", "skip", true), use("fifo", "bypass", true), use("fifo", "fill", true), use("fifo", "skip", true, "bypass", true)},
-	"longest":    {use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("longest", "fill", false)},
-	"oldest":     {use("oldest"), use("oldest", "fill", false)},
-	"max-wait":   {use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"), use("max-wait", "wait", "2s", "gated", false)},
-	"polling":    {use("polling"), use("polling", "fill", false), use("polling", "skip_empty", false)},
-	"priority":   {use("priority"), use("priority", "fill", false)},
-	"hysteresis": {use("hysteresis"), use("hysteresis", "h", 1)},
-	"cmu-setup":  {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
-	"qlm":        {use("qlm"), use("qlm", "bucket", "1ns"), use("qlm", "bucket", "1d", "fill", false)},
-	"nexus":      {use("nexus"), use("nexus", "epoch", "2s"), use("nexus", "epoch", "1ns")},
-	"symphony":   {use("symphony")},
-	"clockwork":  {use("clockwork"), use("clockwork", "window", "1ns"), use("clockwork", "window", "100d")},
-	"edf-setup":  {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
+	"seed":             {use("seed"), use("seed", "ties", "lowest")},
+	"semaphore":        {use("semaphore"), use("semaphore", "k", 1), use("semaphore", "k", 100)},
+	"sticky":           {use("sticky"), use("sticky", "prefer", "resident"), use("sticky", "fill", false)},
+	"fifo":             {use("fifo"), use("fifo"), use("fifo", "skip", true), use("fifo", "bypass", true), use("fifo", "fill", true), use("fifo", "skip", true, "bypass", true)},
+	"longest":          {use("longest"), use("longest", "by", "work"), use("longest", "prefer", "resident"), use("longest", "fill", false)},
+	"oldest":           {use("oldest"), use("oldest", "fill", false)},
+	"max-wait":         {use("max-wait", "wait", "3s"), use("max-wait", "wait", "0s"), use("max-wait", "wait", "20s", "prefer", "resident"), use("max-wait", "wait", "2s", "gated", false)},
+	"polling":          {use("polling"), use("polling", "fill", false), use("polling", "skip_empty", false)},
+	"priority":         {use("priority"), use("priority", "fill", false)},
+	"hysteresis":       {use("hysteresis"), use("hysteresis", "h", 1)},
+	"cmu-setup":        {use("cmu-setup"), use("cmu-setup", "aging", "3s")},
+	"waste":            {use("waste"), use("waste", "beta", 0.5), use("waste", "beta", 0, "floor", "1ns"), use("waste", "fill", false)},
+	"drr":              {use("drr"), use("drr", "quantum", "1ns"), use("drr", "quantum", "3s"), use("drr", "fill", false)},
+	"wfq":              {use("wfq"), use("wfq", "turns", true), use("wfq", "fill", false)},
+	"cost-aware":       {use("cost-aware"), use("cost-aware", "min_active", "0s", "window", "0s", "factor", 0), use("cost-aware", "max_wait", "2s", "min_active", "1s")},
+	"time-slice":       {use("time-slice"), use("time-slice", "min_active", "0s"), use("time-slice", "max_wait", "2s", "min_active", "1s"), use("time-slice", "max_wait", "0s")},
+	"largest-feasible": {use("largest-feasible"), use("largest-feasible", "fill", false)},
+	"edf-setup":        {use("edf-setup"), use("edf-setup", "h", "4s"), use("edf-setup", "virtual", "1s")},
+	"qlm":              {use("qlm"), use("qlm", "bucket", "1ns"), use("qlm", "bucket", "1d", "fill", false)},
+	"nexus":            {use("nexus"), use("nexus", "epoch", "2s"), use("nexus", "epoch", "1ns")},
+	"symphony":         {use("symphony")},
+	"clockwork":        {use("clockwork"), use("clockwork", "window", "1ns"), use("clockwork", "window", "100d")},
 }
 
 // whole reports whether the named policy decides everything itself.
@@ -60,6 +66,7 @@ func drawVariant(r *rapid.T, name string, cfg *scheduler.Config) policies.Spec {
 		s.Place = policies.Axis{Name: "planned", Params: map[string]any{"map": plan}}
 	}
 	s.Evict = drawAxis(r, "evict", someEvictors...)
+	complete(r, &s, cfg.Models)
 	if s.Params["skip_empty"] == false {
 		s.Evict = axis("single")
 	}

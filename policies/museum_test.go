@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
@@ -15,7 +16,8 @@ func TestMuseum(t *testing.T) {
 		test func(*testing.T)
 	}{
 		{"ollama/ollama#17408", victimGetsAnItem}, {"ollama/ollama#14407", neverPausing}, {"ollama/ollama#17309", evictionsEndInAnotherOrder},
-		{"ollama/ollama#14578", residentRunsDuringLoad}, {"mostlygeek/llama-swap#281", manyItemsOneColdModel}, {"kserve/modelmesh-serving#455", fewVictims},
+		{"ollama/ollama#14578", residentRunsDuringLoad}, {"mostlygeek/llama-swap#281", manyItemsOneColdModel},
+		{"mostlygeek/llama-swap#946", arrivalDuringTimedEviction}, {"mostlygeek/llama-swap#612", groupedByModel}, {"ollama/ollama#18282", neverFits}, {"kserve/modelmesh-serving#455", fewVictims},
 		{"ggml-org/llama.cpp#21678", endsBeforeLeaving}, {"ggml-org/llama.cpp#28698", runsBeforeLeaving},
 	} {
 		t.Run(c.name, c.test)
@@ -38,9 +40,9 @@ func every(t *testing.T, s scenario, check func(t *testing.T, spec policies.Spec
 }
 
 // The victim of b's load gets an item while it leaves: b still starts, and the
-// victim comes back.
+// victim comes back. It had been there long enough for policies that wait.
 func victimGetsAnItem(t *testing.T) {
-	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(7*sec, "B"), burst(8*sec, "A")...)...)}
+	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(17*sec, "B"), burst(19500*ms, "A")...)...)}
 	s.models[0].Unload = 3 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// With evict: single the choice is made again once a has left.
@@ -146,4 +148,133 @@ func runsBeforeLeaving(t *testing.T) {
 			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.loads)
 		}
 	})
+}
+
+// An arrival while its model is evicted by time is served by a load that follows
+// the eviction.
+func arrivalDuringTimedEviction(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "A"), burst(8*sec, "A")...)}
+	s.models[0].Unload = 3 * sec // 7 s … 10 s
+	for _, evict := range []policies.Axis{axis("ttl", "idle", "1s"), axis("keep-alive", "idle", "1s")} {
+		for _, name := range policies.Builtin().Names(policies.KindSelector) {
+			s.spec = policies.Spec{Use: name, Evict: evict}
+			if o := s.run(t); o.end != 16*sec || o.loads != 2 {
+				t.Errorf("%s, %s: end %v after %d loads, want 16s after 2", name, evict.Name, o.end, o.loads)
+			}
+		}
+	}
+	s.policy = func() scheduler.Policy { return loadsOnArrival{} }
+	var lost *scheduler.LostWakeupError
+	if _, err := s.try(t); !errors.As(err, &lost) {
+		t.Errorf("who loads when an item arrives, and only then: %v", err)
+	}
+}
+
+// loadsOnArrival forgets what arrives while its model leaves.
+type loadsOnArrival struct{}
+
+func (loadsOnArrival) Next(v *scheduler.View) scheduler.Decision {
+	switch v.State(0, 0) {
+	case scheduler.Absent:
+		if v.ArrivedNow() > 0 {
+			return scheduler.Load(0, 0)
+		}
+	case scheduler.Resident:
+		until := v.LastUsed(0, 0) + sec
+		switch {
+		case v.Ready(0) > 0 && v.FreeSlots(0) > 0:
+			return scheduler.Run(0, 0, 1)
+		case v.Busy(0, 0):
+		case v.Now() >= until:
+			return scheduler.Evict(0, 0)
+		default:
+			if at, ok := v.Timer(); !ok || at > until {
+				return scheduler.Wake(until)
+			}
+		}
+	}
+	return scheduler.Decision{}
+}
+
+// What waits is served model by model, not in the order of arrival.
+func groupedByModel(t *testing.T) {
+	s := scenario{models: ones(abc()), devices: gpu(4), items: burst(0, "ABAACABC")}
+	for _, name := range []string{"sticky", "max-wait", "oldest", "polling", "time-slice", "llama-swap-612"} {
+		s.spec = use(name)
+		if o := s.run(t); o.order() != "AAAABBCC" || o.switches != 2 {
+			t.Errorf("%s: %s with %d switches, want AAAABBCC with 2", name, o.order(), o.switches)
+		}
+	}
+	s.spec = use("fifo")
+	if o := s.run(t); o.switches != 6 {
+		t.Errorf("fifo: %s with %d switches, want 6", o.order(), o.switches)
+	}
+}
+
+// A model that can never fit is an error before anything runs. One that does not
+// fit while others hold the memory drives nobody out in vain.
+func neverFits(t *testing.T) {
+	s := scenario{models: abc(), devices: gpu(8), items: burst(0, "AB"), spec: use("fifo")}
+	s.models[1].Bytes = 8*scheduler.GB + 1
+	var bad *scheduler.TooBigError
+	if _, err := s.try(t); !errors.As(err, &bad) {
+		t.Errorf("8 GB and a byte on 8 GB: %v", err)
+	}
+	s.models[1].Bytes = 7 * scheduler.GB
+	s.items = append(burst(0, "A"), burst(10*sec, "B")...)
+	for at := scheduler.Time(11); at < 70; at += 2 {
+		s.items = append(s.items, burst(at*sec, "A")...)
+	}
+	s.facts = []scheduler.Event{{At: 9 * sec, Kind: scheduler.MemoryObserved, Value: int64(2 * scheduler.GB)}, {At: 60 * sec, Kind: scheduler.MemoryObserved}}
+	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
+		if o.counts.Done != int64(len(s.items)) {
+			t.Errorf("%+v: %d of %d done", spec, o.counts.Done, len(s.items))
+		}
+		if at := o.loaded(1); at < 60*sec {
+			t.Errorf("%+v: b was loaded at %v, where there was no room", spec, at)
+		}
+		if spec.Evict.Name != "" || spec.Use == "seed" || spec.Use == "semaphore" {
+			return // these let models leave before they ask for a load
+		}
+		if n := evictedBefore(o, 60*sec); n > 0 {
+			t.Errorf("%+v: %d evictions in vain", spec, n)
+		}
+	})
+	s.policy = func() scheduler.Policy { return makesRoom{} }
+	if o := s.run(t); evictedBefore(o, 60*sec) < 2 {
+		t.Errorf("who evicts before asking whether that is enough makes %d evictions in vain", evictedBefore(o, 60*sec))
+	}
+}
+
+func evictedBefore(o *outcome, end scheduler.Time) int {
+	n := 0
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.EvictStarted && ev.At < end {
+			n++
+		}
+	}
+	return n
+}
+
+// makesRoom evicts whoever is idle for whoever waits, which may not be enough.
+type makesRoom struct{}
+
+func (makesRoom) Next(v *scheduler.View) scheduler.Decision {
+	if v.FreeSlots(0) == 0 {
+		return scheduler.Decision{}
+	}
+	for m := v.NextReady(0); m != scheduler.NoModel; m = v.NextReady(m + 1) {
+		switch {
+		case v.Fits(0, m) > 0:
+			return scheduler.Run(0, m, 1)
+		case v.Loadable(0, m):
+			return scheduler.Load(0, m)
+		}
+	}
+	for _, m := range v.Residents(0) {
+		if v.TotalReady() > 0 && v.Evictable(0, m) {
+			return scheduler.Evict(0, m)
+		}
+	}
+	return scheduler.Decision{}
 }

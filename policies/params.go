@@ -2,8 +2,10 @@ package policies
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vramsim/vramsim/scheduler"
@@ -22,6 +24,10 @@ const (
 	Sequence                  // []scheduler.ModelID: "ids" (nil) or all models by name
 	Groups                    // []string: true (nil: all), false (empty) or a list of groups
 	Plan                      // []scheduler.DeviceID, by model: a map from model to device names
+	Decimal                   // int64 in millionths, a number of at least 0
+	Spans                     // []scheduler.Time, by model: one for all, or a map from models to spans, the others by default; negative for ever
+	Sets                      // [][]scheduler.ModelID: a list of lists of models
+	Costs                     // []int64, by model: a map from models to positive integers, 1 for the others
 )
 
 // Param declares a parameter of an Entry.
@@ -55,6 +61,14 @@ func (p *Param) Accepts() string {
 		return "ids, or a list that names every model once"
 	case Groups:
 		return "true, false or a list of groups"
+	case Decimal:
+		return "a number from 0 with at most six decimals"
+	case Spans:
+		return "a length of time with its unit, negative for ever, or a map from models to such"
+	case Sets:
+		return "a list of lists of models"
+	case Costs:
+		return "a map from models to positive integers"
 	}
 	return "a map from every model to a device"
 }
@@ -72,6 +86,9 @@ func (a *Args) Time(name string) scheduler.Time { return a.value(name).(schedule
 
 // Int returns the value of a Count.
 func (a *Args) Int(name string) int64 { return a.value(name).(int64) }
+
+// Millionths returns the value of a Decimal times a million.
+func (a *Args) Millionths(name string) int64 { return int64(a.value(name).(millionths)) }
 
 // Bool returns the value of a Flag.
 func (a *Args) Bool(name string) bool { return a.value(name).(bool) }
@@ -113,6 +130,22 @@ func (a *Args) spell(p *Param, v any) any {
 	switch v := v.(type) {
 	case scheduler.Time:
 		return v.String()
+	case millionths:
+		return v.spell()
+	case spans:
+		return v.spell(a.Env)
+	case costs:
+		return v.spell(a.Env)
+	case [][]scheduler.ModelID:
+		list := make([]any, len(v))
+		for i := range v {
+			names := make([]any, len(v[i]))
+			for k, m := range v[i] {
+				names[k] = a.Env.Models[m].Name
+			}
+			list[i] = names
+		}
+		return list
 	case []int64:
 		list := make([]any, len(v))
 		for i := range v {
@@ -204,6 +237,10 @@ func decodeValue(path []string, p *Param, v any, env *Env) (any, error) {
 		if n, ok := integer(v); ok && n >= p.Min {
 			return n, nil
 		}
+	case Decimal:
+		if n, ok := decimal(v); ok {
+			return n, nil
+		}
 	case Flag:
 		if b, ok := v.(bool); ok {
 			return b, nil
@@ -226,6 +263,12 @@ func decodeValue(path []string, p *Param, v any, env *Env) (any, error) {
 		return decodeGroups(path, p, v, env)
 	case Plan:
 		return decodePlan(path, p, v, env)
+	case Spans:
+		return decodeSpans(path, p, v, env)
+	case Sets:
+		return decodeSets(path, p, v, env)
+	case Costs:
+		return decodeCosts(path, p, v, env)
 	}
 	return nil, at(path, "%s is not accepted; expected %s", show(v), p.Accepts())
 }
@@ -248,6 +291,37 @@ func integer(v any) (int64, bool) {
 		return int64(n), n <= math.MaxInt64
 	}
 	return 0, false
+}
+
+// millionths is a Decimal times a million.
+type millionths int64
+
+const million = 1_000_000
+
+// spell returns n as YAML would read it again.
+func (n millionths) spell() any {
+	if n%million == 0 {
+		return int64(n / million)
+	}
+	return float64(n) / million
+}
+
+// decimal reads a number exactly, by its digits: the shortest that give the
+// float64 which a YAML decoder makes of them.
+func decimal(v any) (millionths, bool) {
+	if n, ok := integer(v); ok {
+		return millionths(n * million), n >= 0 && n <= math.MaxInt64/million
+	}
+	f, ok := v.(float64)
+	if !ok || !(f >= 0 && f <= math.MaxInt64/million) {
+		return 0, false
+	}
+	whole, rest, _ := strings.Cut(strconv.FormatFloat(f, 'f', -1, 64), ".")
+	if len(rest) > 6 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+rest+strings.Repeat("0", 6-len(rest)), 10, 64)
+	return millionths(n), err == nil
 }
 
 func counts(v any) ([]int64, bool) {
@@ -365,6 +439,136 @@ func decodePlan(path []string, p *Param, v any, env *Env) (any, error) {
 	}
 	return plan, nil
 }
+
+// spans are a length of time for each model, negative for ever.
+type spans []scheduler.Time
+
+func (s spans) spell(env *Env) any {
+	text := func(t scheduler.Time) string {
+		if t < 0 {
+			return "-1s"
+		}
+		return t.String()
+	}
+	if !slices.ContainsFunc(s, func(t scheduler.Time) bool { return t != s[0] }) {
+		return text(s[0])
+	}
+	each := make(map[string]any, len(s))
+	for m, t := range s {
+		each[env.Models[m].Name] = text(t)
+	}
+	return each
+}
+
+func span(v any) (scheduler.Time, bool) {
+	text, ok := v.(string)
+	if !ok {
+		return 0, false
+	}
+	length, ever := strings.CutPrefix(text, "-")
+	t, err := scheduler.ParseTime(length)
+	if ever {
+		return -1, err == nil && t > 0
+	}
+	return t, err == nil
+}
+
+func decodeSpans(path []string, p *Param, v any, env *Env) (any, error) {
+	wrong := func(path []string, v any) error {
+		return at(path, "%s is not accepted; expected %s", show(v), p.Accepts())
+	}
+	all := v
+	given, some := v.(map[string]any)
+	if some {
+		all = p.Default
+	}
+	usual, ok := span(all)
+	if !ok {
+		return nil, wrong(path, all)
+	}
+	list := spans(slices.Repeat([]scheduler.Time{usual}, len(env.Models)))
+	return list, eachModel(path, given, env, func(path []string, m scheduler.ModelID, v any) error {
+		t, ok := span(v)
+		if !ok {
+			return wrong(path, v)
+		}
+		list[m] = t
+		return nil
+	})
+}
+
+// eachModel calls f with what is given for models, by name.
+func eachModel(path []string, given map[string]any, env *Env, f func([]string, scheduler.ModelID, any) error) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		m, ok := env.Model(name)
+		if !ok {
+			return unknown(within(path, name), "model", name, modelNames(env))
+		}
+		if err := f(within(path, name), m, given[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decodeSets(path []string, p *Param, v any, env *Env) (any, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return nil, at(path, "%s is not accepted; expected %s", show(v), p.Accepts())
+	}
+	sets := make([][]scheduler.ModelID, 0, len(list))
+	for _, one := range list {
+		names, ok := texts(one)
+		if !ok {
+			return nil, at(path, "%s is not accepted; expected %s", show(one), p.Accepts())
+		}
+		set := make([]scheduler.ModelID, 0, len(names))
+		for _, name := range names {
+			m, ok := env.Model(name)
+			switch {
+			case !ok:
+				return nil, unknown(path, "model", name, modelNames(env))
+			case slices.Contains(set, m):
+				return nil, at(path, "model %q is named twice in a set", name)
+			}
+			set = append(set, m)
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+// costs are a positive integer for each model.
+type costs []int64
+
+func (c costs) spell(env *Env) any {
+	each := make(map[string]any, len(c))
+	for m, n := range c {
+		if n != 1 {
+			each[env.Models[m].Name] = n
+		}
+	}
+	return each
+}
+
+func decodeCosts(path []string, p *Param, v any, env *Env) (any, error) {
+	given, ok := v.(map[string]any)
+	if !ok {
+		return nil, at(path, "%s is not accepted; expected %s", show(v), p.Accepts())
+	}
+	list := costs(slices.Repeat([]int64{1}, len(env.Models)))
+	return list, eachModel(path, given, env, func(path []string, m scheduler.ModelID, v any) error {
+		n, ok := integer(v)
+		if !ok || n < 1 || n > maxCost {
+			return at(path, "%s is not accepted; expected an integer from 1 to %d", show(v), maxCost)
+		}
+		list[m] = n
+		return nil
+	})
+}
+
+// maxCost keeps sums of costs exact.
+const maxCost = 1_000_000_000
 
 // fitsDevice reports whether m with one item of a batch can ever be on d.
 func fitsDevice(env *Env, m scheduler.ModelID, d scheduler.DeviceID) bool {

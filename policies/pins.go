@@ -6,6 +6,9 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
+// numbered is a limiter of the number of models on a device.
+type numbered interface{ atMost() int }
+
 // checkRoom refuses models kept for ever that can keep another one out: on one
 // device, on the device that a plan names, or by lying on all of them.
 func (p *composed) checkRoom(parts *parts, path []string) error {
@@ -20,8 +23,8 @@ func (p *composed) checkRoom(parts *parts, path []string) error {
 	plan, planned := parts.made[KindPlace].(planned)
 	for m := range scheduler.ModelID(len(env.Models)) {
 		r := room{need: env.Models[m].Bytes + env.Models[m].Batch.Memory, most: len(env.Models)}
-		if limit, ok := p.limiter.(count); ok {
-			r.most = limit.max
+		if limit, ok := p.limiter.(numbered); ok {
+			r.most = limit.atMost()
 		}
 		devices := env.Devices
 		beside := func(scheduler.ModelID) bool { return true }
@@ -147,22 +150,20 @@ func (p *composed) hasPlace(v *scheduler.View, d scheduler.DeviceID, m scheduler
 	if !takes(v, d, m) {
 		return false
 	}
-	if limit, limited := p.limiter.(count); limited && limit.full(v, d, m) {
+	if limit, limited := p.limiter.(numbered); limited && heldBeside(v, d, m) >= limit.atMost() {
 		return false
 	}
 	return !p.pinned[m] || p.heldElsewhere(v, d, m) || mayKeep(v, d, m)
 }
 
-// full reports whether so many other models are held on d for ever that m can
-// never come.
-func (e count) full(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
-	held := 0
+// heldBeside returns how many models other than m are held on d for ever.
+func heldBeside(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) (held int) {
 	for _, other := range v.Residents(d) {
 		if other != m && v.HeldUntil(d, other) == scheduler.Never {
 			held++
 		}
 	}
-	return held >= e.max
+	return held
 }
 
 // mayKeep reports whether m, held on d for ever, leaves room there for an item

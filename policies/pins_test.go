@@ -204,6 +204,7 @@ func TestPinsDrain(t *testing.T) {
 		if _, err := policies.Builtin().New(policies.Spec{Use: s.spec.Use, Params: s.spec.Params, Place: axis("first")}, policies.Env{Models: s.models, Devices: s.devices}); err != nil {
 			s.spec = use("sticky") // it decides everything itself
 		}
+		complete(r, &s.spec, s.models)
 		for i := range s.models {
 			if rapid.IntRange(0, 2).Draw(r, "pin") == 0 {
 				s.spec.Pin = append(s.spec.Pin, s.models[i].Name)

@@ -196,17 +196,6 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// mostlygeek/llama-swap#946: an arrival during a timed eviction is served by a
-// load that follows it.
-func TestArrivalDuringTTLEviction(t *testing.T) {
-	s := scenario{models: abc(), devices: gpu(8), spec: policies.Spec{Use: "fifo", Evict: axis("ttl", "idle", "1s")},
-		items: append(burst(0, "A"), burst(8*sec, "A")...)}
-	s.models[0].Unload = 3 * sec // 7 s … 10 s
-	if o := s.run(t); o.end != 16*sec || o.loads != 2 {
-		t.Errorf("end %v after %d loads, want 16s after 2", o.end, o.loads)
-	}
-}
-
 func TestVisitsThatWait(t *testing.T) {
 	// A's visit ends at 6 s; B is there from 5.5 s; A's next item comes at 7 s.
 	items := append(burst(0, "A"), append(burst(5500*ms, "B"), burst(7*sec, "A")...)...)
@@ -288,15 +277,8 @@ func TestUrgentOldestFirst(t *testing.T) {
 func TestUrgentWhileTheBatcherWaits(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(9*sec, "A"), burst(10*sec, "B")...)...),
 		spec: policies.Spec{Use: "max-wait", Params: map[string]any{"wait": "20s"}, Batch: axis("accumulate", "items", 3, "timeout", "60s")}}
-	o := s.run(t)
-	loaded := scheduler.Time(0)
-	for _, ev := range o.events {
-		if ev.Kind == scheduler.LoadStarted && ev.Model == 1 {
-			loaded = ev.At
-		}
-	}
-	if loaded != 30*sec+1 {
-		t.Errorf("b was loaded at %v, want right after its 20s", loaded)
+	if at := s.run(t).loaded(1); at != 30*sec+1 {
+		t.Errorf("b was loaded at %v, want right after its 20s", at)
 	}
 }
 
@@ -445,6 +427,106 @@ func TestPins(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
 	if o := s.run(t); o.loads != 3 || o.evicts != 1 {
 		t.Errorf("%d loads and %d evictions, want 3 and 1: a stays", o.loads, o.evicts)
+	}
+}
+
+// Each model has its own time; who has to go for others goes by that, then by
+// name, however lately it was used.
+func TestKeepAlive(t *testing.T) {
+	one := func(letters string) []arrival {
+		var items []arrival
+		for i, l := range letters {
+			items = append(items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
+		}
+		return items
+	}
+	type gone struct {
+		m  scheduler.ModelID
+		at scheduler.Time
+	}
+	for _, c := range []struct {
+		what  string
+		names string
+		gb    float64
+		evict policies.Axis
+		items []arrival
+		gone  []gone
+	}{
+		{"after each one's time", "abc", 12, axis("keep-alive", "idle", map[string]any{"a": "10s", "b": "0s", "c": "-1s"}), one("ABC"), []gone{{0, 16 * sec}, {1, 26 * sec}}},
+		{"5 minutes where nothing is said", "abc", 12, axis("keep-alive", "idle", map[string]any{"c": "1m"}), one("ABC"), []gone{{2, 106 * sec}, {0, 306 * sec}, {1, 326 * sec}}},
+		{"the shortest time, not the least recently used", "abc", 8, axis("keep-alive", "idle", map[string]any{"a": "-1s", "b": "200s", "c": "-1s"}), one("ABC"), []gone{{1, 40 * sec}}},
+		{"who stays for ever goes last, but goes", "abc", 4, axis("keep-alive", "idle", "-1s"), one("AB"), []gone{{0, 20 * sec}}},
+		{"of equals by name", "zyx", 8, axis("keep-alive", "idle", "-1s"), one("ABC"), []gone{{1, 40 * sec}}},
+		{"at most two", "zyx", 12, axis("keep-alive", "idle", "-1s", "max", 2), one("ABC"), []gone{{1, 40 * sec}}},
+		{"no limit", "zyx", 12, axis("keep-alive", "idle", "-1s"), one("ABC"), nil},
+	} {
+		s := scenario{models: abc(), devices: gpu(c.gb), items: c.items, spec: policies.Spec{Use: "fifo", Evict: c.evict}}
+		for i := range s.models {
+			s.models[i].Name = c.names[i : i+1]
+		}
+		var got []gone
+		for _, ev := range s.run(t).events {
+			if ev.Kind == scheduler.EvictStarted {
+				got = append(got, gone{ev.Model, ev.At})
+			}
+		}
+		if !slices.Equal(got, c.gone) {
+			t.Errorf("%s: %v left, want %v", c.what, got, c.gone)
+		}
+	}
+}
+
+// Models are together as a set allows it. Of those with the model that comes,
+// the set costs least for which least has to leave.
+func TestMatrix(t *testing.T) {
+	set := func(letters string) []any {
+		var names []any
+		for _, l := range letters {
+			names = append(names, string(l))
+		}
+		return names
+	}
+	for _, c := range []struct {
+		what  string
+		sets  []any
+		costs map[string]any
+		seq   string
+		gone  []scheduler.ModelID
+	}{
+		{"all together", []any{set("abcd")}, nil, "ABCD", nil},
+		{"in no set: alone", []any{set("ab")}, nil, "ABCA", []scheduler.ModelID{0, 1, 2}},
+		{"no sets", []any{}, nil, "ABA", []scheduler.ModelID{0, 1}},
+		{"the set for which least leaves", []any{set("ad"), set("bcd")}, nil, "BCD", nil},
+		{"a costs more than b", []any{set("bd"), set("ad")}, map[string]any{"a": 5}, "ABD", []scheduler.ModelID{0}}, // a left for b
+		{"with costs of those who are there", []any{set("abc"), set("ad"), set("bcd")}, map[string]any{"a": 3}, "ABCD", []scheduler.ModelID{1, 2}},
+		{"and without", []any{set("abc"), set("ad"), set("bcd")}, nil, "ABCD", []scheduler.ModelID{0}},
+		{"of equals the first", []any{set("ab"), set("bd"), set("ad")}, nil, "ABD", []scheduler.ModelID{0}},
+		{"of equals the first, the other way round", []any{set("ab"), set("ad"), set("bd")}, nil, "ABD", []scheduler.ModelID{1}},
+	} {
+		costs := c.costs
+		if costs == nil {
+			costs = map[string]any{}
+		}
+		s := scenario{models: append(abc(), model("d", 4, 5*sec, 8, 0, sec)), devices: gpu(16), spec: policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", c.sets, "costs", costs)}}
+		for i, l := range c.seq {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
+		}
+		var gone []scheduler.ModelID
+		for _, ev := range s.run(t).events {
+			if ev.Kind == scheduler.EvictStarted {
+				gone = append(gone, ev.Model)
+			}
+		}
+		if !slices.Equal(gone, c.gone) {
+			t.Errorf("%s: %v left, want %v", c.what, gone, c.gone)
+		}
+	}
+	// While a leaves for c, d comes first: a leaves anyway, and b may stay.
+	s := scenario{models: append(abc(), model("d", 4, 5*sec, 8, 0, sec)), devices: gpu(16), items: append(burst(0, "A"), append(burst(20*sec, "B"), append(burst(40*sec, "C"), arrival{at: 42 * sec, model: 3, priority: 5})...)...),
+		spec: policies.Spec{Use: "priority", Evict: axis("matrix", "sets", []any{set("cb"), set("ab"), set("da"), set("db")})}}
+	s.models[0].Unload = 10 * sec
+	if o := s.run(t); o.order() != "ABDC" || o.firstOf(3) != 55*sec || o.evicts != 2 {
+		t.Errorf("%s with %d evictions, d at %v; want ABDC with 2, 55s", o.order(), o.evicts, o.firstOf(3))
 	}
 }
 
@@ -642,6 +724,105 @@ func TestCmuSetup(t *testing.T) {
 	} {
 		if got := second(c.spec, c.loadB, c.loadC, c.items); got != c.want {
 			t.Errorf("%s: model %d is visited, want %d", c.what, got, c.want)
+		}
+	}
+}
+
+// waste weighs how long all items of a model have waited against its load.
+func TestWaste(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		loadB, loadC scheduler.Time
+		floor        string
+		items        []arrival
+		order        string
+	}{
+		// At 6 s b's item has waited 5 s, c's two 1.5 s each.
+		{"5 s, not 3 s", 5 * sec, 5 * sec, "250ms", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ABCC"},
+		{"3 s for a load of 2 s, not 5 s for one of 10 s", 10 * sec, 2 * sec, "250ms", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ACCB"},
+		{"by wait alone where the floor is above both loads", 10 * sec, 2 * sec, "20s", append(burst(sec, "B"), burst(4500*ms, "CC")...), "ABCC"},
+		{"ties go to the lowest id", 5 * sec, 5 * sec, "250ms", append(burst(sec, "C"), burst(sec, "B")...), "ABC"},
+	} {
+		models := ones(abc())
+		models[1].Load, models[2].Load = [scheduler.Tiers]scheduler.Time{c.loadB, c.loadB}, [scheduler.Tiers]scheduler.Time{c.loadC, c.loadC}
+		s := scenario{models: models, devices: gpu(4), items: append(burst(0, "A"), c.items...), spec: use("waste", "floor", c.floor)}
+		if o := s.run(t); o.order() != c.order {
+			t.Errorf("%s: %s, want %s", c.what, o.order(), c.order)
+		}
+	}
+}
+
+// Under a stream for a that never pauses b is visited once its items have
+// waited beta times its load, as many as are there by then.
+func TestWasteForcesVisits(t *testing.T) {
+	for _, c := range []struct {
+		beta  any
+		items []arrival
+		at    scheduler.Time // b's first batch
+	}{
+		{2, burst(sec, "B"), 16 * sec},                               // 10 s of one item are over at 11 s
+		{2, burst(sec, "BB"), 11 * sec},                              // 5 s of two at 6 s
+		{1.5, burst(sec, "B"), 14 * sec},                             // 7.5 s at 8.5 s, when a batch runs until 9 s
+		{1.6, burst(sec, "B"), 14 * sec},                             // 8 s at 9 s: a tie is enough
+		{1.600001, burst(sec, "B"), 15 * sec},                        // and a little less is not
+		{2, append(burst(sec, "B"), burst(6*sec, "B")...), 14 * sec}, // 7.5 s and 2.5 s at 8.5 s
+	} {
+		s := scenario{models: ones(abc()), devices: gpu(4), spec: use("waste", "beta", c.beta)}
+		for i := range 60 {
+			s.items = append(s.items, arrival{at: scheduler.Time(i) * sec})
+		}
+		s.items = append(s.items, c.items...)
+		slices.SortStableFunc(s.items, func(a, b arrival) int { return int(a.at - b.at) })
+		if at := s.run(t).firstOf(1); at != c.at {
+			t.Errorf("beta %v, %d items: b ran at %v, want %v", c.beta, len(c.items), at, c.at)
+		}
+	}
+	// Gated: b's items have waited 20 s together at 10 s and run from 15 s; a
+	// third one comes meanwhile and waits for the next visit.
+	s := scenario{models: ones(abc()), devices: gpu(8), items: append(burst(0, "AAAAAAAAAAAABB"), burst(15500*ms, "B")...), spec: use("waste", "beta", 4, "fill", false)}
+	if o := s.run(t); o.order() != "AAAAABBAAAAAAAB" {
+		t.Errorf("gated: %s", o.order())
+	}
+	// While a's batch waits for more items, what becomes urgent is not missed.
+	s = scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(9*sec, "A"), burst(10*sec, "BBB")...)...),
+		spec: policies.Spec{Use: "waste", Params: pairs([]any{"beta", 2}), Batch: axis("accumulate", "items", 3, "timeout", "60s")}}
+	if at := s.run(t).loaded(1); at != 10*sec+(10*sec+2)/3 {
+		t.Errorf("b was loaded at %v, want when three items have waited 10 s together", at)
+	}
+	// Of a fraction of a nanosecond too much of it is waited for.
+	s.models[1].Load[scheduler.TierDisk] = sec + 1
+	s.spec.Params["beta"] = 1.000001
+	s.items = s.items[:5]
+	if at := s.run(t).loaded(1); at != 11*sec+1002 {
+		t.Errorf("b was loaded at %v, want after ⌈1.000001 · (1 s + 1 ns)⌉", at)
+	}
+}
+
+// The model that can run most before its head is due, its load included.
+func TestLargestFeasible(t *testing.T) {
+	due := func(m scheduler.ModelID, at scheduler.Time, n int) (items []arrival) {
+		for range n {
+			items = append(items, arrival{at: sec, model: m, deadline: at})
+		}
+		return items
+	}
+	for _, c := range []struct {
+		what  string
+		items []arrival
+		order string
+	}{
+		{"both feasible: the larger", append(due(1, 60*sec, 2), due(2, 60*sec, 3)...), "AC3B2"},
+		// At 6 s c's three would end at 14 s.
+		{"as many as are in time", append(due(1, 60*sec, 2), due(2, 14*sec, 3)...), "AC3B2"},
+		{"two are in time, a tie goes to the lowest id", append(due(1, 60*sec, 2), due(2, 14*sec-1, 3)...), "AB2CCC"},
+		{"one is in time", append(due(1, 60*sec, 2), due(2, 12*sec, 3)...), "AB2CCC"},
+		{"the batch is cut to what is in time", append(due(1, 60*sec, 1), due(2, 13*sec, 3)...), "AC2BC"},
+		{"without deadline", append(due(1, 60*sec, 2), due(2, 0, 3)...), "AC3B2"},
+		{"all late: the lowest id, one by one", append(due(1, 2*sec, 2), due(2, 2*sec, 3)...), "ABBCCC"},
+	} {
+		s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), c.items...), spec: use("largest-feasible")}
+		if o := s.run(t); o.order() != c.order {
+			t.Errorf("%s: %s, want %s", c.what, o.order(), c.order)
 		}
 	}
 }

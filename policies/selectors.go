@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 
@@ -25,6 +26,25 @@ type Urger interface {
 	// Forced returns how long a visit lasts that Urgent asked for; nothing is
 	// urgent while it does.
 	Forced() Visit
+}
+
+// Patient is implemented by selectors that stay with a model for a time before
+// they turn to the next.
+type Patient interface {
+	// Until returns when the device may turn to next, the choice of Select; a
+	// time not after now lets it. Where it is already it may stay at any time.
+	Until(v *scheduler.View, c *Candidates, next scheduler.ModelID) scheduler.Time
+}
+
+// allotter is implemented by selectors that limit visits by what they allot to
+// models, besides what the axis visit says.
+type allotter interface {
+	// left is Visit.Left of visits that were not forced; of one that would open
+	// now, without batches, it is at least 1.
+	left(v *scheduler.View, s *Stay) int
+	// opened is told of a visit whose first batch has started, and whether its
+	// model was loaded for it.
+	opened(s *Stay, loaded bool)
 }
 
 // runCapper is implemented by selectors whose batches end where their order
@@ -298,9 +318,7 @@ func (s *cmuSetup) Select(v *scheduler.View, c *Candidates) scheduler.ModelID {
 	var gain, time uint64
 	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
 		g, t := s.index(v, c.Device(), m)
-		high, low := bits.Mul64(g, time)
-		bestHigh, bestLow := bits.Mul64(gain, t)
-		if best == noModel || high > bestHigh || high == bestHigh && low > bestLow {
+		if best == noModel || compareRatios(g, t, gain, time) > 0 {
 			best, gain, time = m, g, t
 		}
 	}
@@ -326,6 +344,13 @@ func (s *cmuSetup) index(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mo
 	return gain, uint64(max(all, 1))
 }
 
+// compareRatios returns the sign of a/b − c/d for b and d above 0.
+func compareRatios(a, b, c, d uint64) int {
+	high, low := bits.Mul64(a, d)
+	otherHigh, otherLow := bits.Mul64(c, b)
+	return cmp.Or(cmp.Compare(high, otherHigh), cmp.Compare(low, otherLow))
+}
+
 // scale returns ⌊x·num/den⌋ for den > 0, at most 2⁶²: sums of two do not
 // overflow.
 func scale(x, num, den uint64) uint64 {
@@ -335,6 +360,127 @@ func scale(x, num, den uint64) uint64 {
 	}
 	quotient, _ := bits.Div64(high, low, den)
 	return min(quotient, 1<<62)
+}
+
+// waste visits the model whose items have waited longest, all together, for each
+// second that its load takes; and at once, the oldest first, whoever has come to
+// beta. It is the time form of Bounded Waste: what waits costs w·n·dt, 0 once a
+// visit has served it.
+type waste struct {
+	floor scheduler.Time // what a load counts at least
+	beta  uint64         // millionths
+	most  scheduler.Time // an item has waited that long before its model is urgent, by declared loads
+}
+
+func newWaste(a *Args) (any, error) {
+	s := &waste{floor: a.Time("floor"), beta: uint64(a.Millionths("beta"))}
+	longest := s.floor
+	for i := range a.Env.Models {
+		for _, load := range a.Env.Models[i].Load {
+			longest = max(longest, load)
+		}
+	}
+	s.most = s.threshold(longest)
+	return s, nil
+}
+
+// cost is what the load of m counts on d.
+func (s *waste) cost(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) scheduler.Time {
+	return max(v.LoadEstimate(d, m), s.floor)
+}
+
+// threshold returns from which wait on a model is urgent whose load costs so
+// much: ⌈beta·cost⌉.
+func (s *waste) threshold(cost scheduler.Time) scheduler.Time {
+	high, low := bits.Mul64(uint64(cost), s.beta)
+	low, carry := bits.Add64(low, million-1, 0)
+	if high += carry; high >= million {
+		return scheduler.MaxTime
+	}
+	wait, _ := bits.Div64(high, low, million)
+	return scheduler.Time(min(wait, uint64(scheduler.MaxTime)))
+}
+
+func (s *waste) Select(v *scheduler.View, c *Candidates) scheduler.ModelID {
+	best := noModel
+	var waited, cost scheduler.Time
+	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
+		w, l := v.Waited(m), s.cost(v, c.Device(), m)
+		if best == noModel || compareRatios(uint64(w), uint64(l), uint64(waited), uint64(cost)) > 0 {
+			best, waited, cost = m, w, l
+		}
+	}
+	return best
+}
+
+func (s *waste) Urgent(v *scheduler.View, c *Candidates) (scheduler.ModelID, scheduler.Time) {
+	best, oldest := noModel, scheduler.Never
+	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
+		if m == c.Current() || v.Waited(m) < s.threshold(s.cost(v, c.Device(), m)) {
+			continue
+		}
+		if since := v.Oldest(m); since < oldest {
+			best, oldest = m, since
+		}
+	}
+	return best, v.Now() - oldest
+}
+
+func (s *waste) UrgentAt(v *scheduler.View, c *Candidates) scheduler.Time {
+	first := scheduler.Never
+	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
+		if m == c.Current() {
+			continue
+		}
+		missing := s.threshold(s.cost(v, c.Device(), m)) - v.Waited(m)
+		if missing <= 0 {
+			continue
+		}
+		n := scheduler.Time(v.Ready(m)) // of them wait n nanoseconds in each
+		at, _ := scheduler.AddTime(v.Now(), missing/n+min(1, missing%n))
+		first = min(first, at)
+	}
+	return first
+}
+
+func (s *waste) Forced() Visit { return gated{} }
+
+func (s *waste) bound(_ Axis, models int) Bound {
+	return Bound{Kind: VisitsAfter, N: models, After: s.most}
+}
+
+// largestFeasible takes the model that can run the most items at once and still
+// meet the deadline of its head, its load included: Flex of Shepherd (NSDI 2023)
+// without preemption. Of what is late one item runs.
+type largestFeasible struct{}
+
+func (s largestFeasible) Select(v *scheduler.View, c *Candidates) scheduler.ModelID {
+	best, most := noModel, -1
+	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
+		if n := s.feasible(v, c.Device(), m, v.BatchMax(m)); n > most {
+			best, most = m, n
+		}
+	}
+	return best
+}
+
+// feasible returns how many of the first items of m, at most limit, would end
+// together before the deadline of the first were they to start, or load, now.
+func (largestFeasible) feasible(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID, limit int) int {
+	head, _ := v.Head(m)
+	n := min(v.Ready(m), limit)
+	if head.Deadline == scheduler.Never {
+		return n
+	}
+	left := head.Deadline - v.Now() - v.LoadEstimate(d, m)
+	for n > 0 && v.BatchEstimate(m, n) > left {
+		n--
+	}
+	return n
+}
+
+func (s largestFeasible) cap(v *scheduler.View, c *Candidates, m scheduler.ModelID, limit int) int {
+	return min(limit, max(1, s.feasible(v, c.Device(), m, limit)))
 }
 
 // polling visits the models in a cycle.

@@ -16,6 +16,7 @@ type Kind string
 const (
 	KindSelector Kind = "selector" // Selector; the rest is composed
 	KindWhole    Kind = "whole"    // scheduler.Policy, which decides everything itself
+	KindPreset   Kind = "preset"   // nothing: it is a name for Entry.Preset
 	KindVisit    Kind = "visit"    // Visit, or nil for exhaustive
 	KindBatch    Kind = "batch"    // Batcher, or nil for greedy
 	KindEvict    Kind = "evict"    // scheduler.Evictor, or one of this package
@@ -35,14 +36,18 @@ type Entry struct {
 	Contracts string // what it declares, for lists
 	// Visit and Order are those of a selector unless the policy says otherwise.
 	Visit, Order Axis
-	// Waits is declared by values of an axis that may leave work and a free
-	// slot idle.
+	// Waits is declared by selectors and values of an axis that may leave work
+	// and a free slot idle.
 	Waits bool
 	// Declared are the contracts of a whole policy, unless it declares them itself.
 	Declared Contracts
 	// Fixed is the one value that a whole policy has on an axis, without
 	// parameters; it takes no other and nothing on the other axes.
 	Fixed map[Kind]string
+	// Preset is what a preset stands for, Deviations what the system does that
+	// it is named after and the composition does not.
+	Preset     Spec
+	Deviations string
 	// New makes a fresh value for one run: see Kind.
 	New func(*Args) (any, error)
 }
@@ -54,8 +59,11 @@ type Set struct{ entries []Entry }
 // Add adds an entry of one's own; a taken name or a missing constructor is an
 // error.
 func (s *Set) Add(e Entry) error {
-	if e.Name == "" || e.New == nil {
+	switch {
+	case e.Name == "" || e.New == nil && e.Kind != KindPreset:
 		return errors.New("policies: an entry needs a name and a constructor")
+	case e.Kind == KindPreset && !slices.Contains(s.Policies(), e.Preset.Use):
+		return fmt.Errorf("policies: the preset %s stands for %q, which is no policy", e.Name, e.Preset.Use)
 	}
 	if _, ok := s.find(e.Kind, e.Name); ok || s.isPolicy(e) {
 		return fmt.Errorf("policies: there is already a %s named %q", e.Kind, e.Name)
@@ -65,14 +73,14 @@ func (s *Set) Add(e Entry) error {
 }
 
 func (s *Set) isPolicy(e Entry) bool {
-	return (e.Kind == KindSelector || e.Kind == KindWhole) && slices.Contains(s.Policies(), e.Name)
+	return (e.Kind == KindSelector || e.Kind == KindWhole || e.Kind == KindPreset) && slices.Contains(s.uses(), e.Name)
 }
 
-// List returns all entries: policies first, then axis by axis, each in the
+// List returns all entries: policies first, then presets, then axis by axis, each in the
 // order of the catalogue.
 func (s *Set) List() []Entry {
 	var list []Entry
-	for _, kinds := range append([][]Kind{{KindSelector, KindWhole}}, each(axes[:])...) {
+	for _, kinds := range append([][]Kind{{KindSelector, KindWhole}, {KindPreset}}, each(axes[:])...) {
 		for _, e := range s.entries {
 			if slices.Contains(kinds, e.Kind) {
 				list = append(list, e)
@@ -90,10 +98,14 @@ func each(kinds []Kind) [][]Kind {
 	return out
 }
 
-// Policies returns the names that `use` accepts.
+// Policies returns the selectors and whole policies: what `use` accepts besides
+// presets.
 func (s *Set) Policies() []string {
 	return append(s.Names(KindSelector), s.Names(KindWhole)...)
 }
+
+// uses returns the names that `use` accepts.
+func (s *Set) uses() []string { return append(s.Policies(), s.Names(KindPreset)...) }
 
 // Names returns the names of one kind.
 func (s *Set) Names(k Kind) []string {
@@ -127,6 +139,9 @@ func CommonParams() []Param { return slices.Clone(common) }
 
 // New builds a policy for one run. What is wrong with spec is a *SpecError.
 func (s *Set) New(spec Spec, env Env) (Built, error) {
+	if e, ok := s.find(KindPreset, spec.Use); ok {
+		spec = e.Preset.over(spec)
+	}
 	if e, ok := s.find(KindWhole, spec.Use); ok {
 		return s.newWhole(e, spec, &env)
 	}
@@ -135,7 +150,7 @@ func (s *Set) New(spec Spec, env Env) (Built, error) {
 		if spec.Use == "" {
 			return Built{}, at([]string{"use"}, "a policy needs a name")
 		}
-		return Built{}, unknown([]string{"use"}, "policy", spec.Use, s.Policies())
+		return Built{}, unknown([]string{"use"}, "policy", spec.Use, s.uses())
 	}
 	return s.compose(e, spec, &env)
 }
@@ -207,7 +222,7 @@ func (s *Set) compose(e *Entry, spec Spec, env *Env) (Built, error) {
 	if !ok {
 		return Built{}, fmt.Errorf("policies: %s made a %T instead of a Selector", e.Name, made)
 	}
-	parts := &parts{env: env, made: map[Kind]any{}, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
+	parts := &parts{env: env, made: map[Kind]any{}, waits: e.Waits, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
 	if spec.Visit.Name == "" {
 		spec.Visit = e.Visit
 	}
@@ -296,6 +311,8 @@ func (p *composed) assemble(parts *parts) error {
 	p.urger, _ = p.selector.(Urger)
 	p.capper, _ = p.selector.(runCapper)
 	p.wander, _ = p.selector.(wanderer)
+	p.patient, _ = p.selector.(Patient)
+	p.allotter, _ = p.selector.(allotter)
 	p.lingerer, _ = p.visit.(Lingerer)
 	if err := p.assembleEvictor(parts); err != nil {
 		return err
@@ -337,6 +354,9 @@ func (p *composed) assembleEvictor(parts *parts) error {
 // pin resolves the names of what is kept for ever.
 func (p *composed) pin(parts *parts) error {
 	env, path := parts.env, []string{"pin"}
+	if _, ok := p.limiter.(*matrix); ok && len(parts.spec.Pin) > 0 {
+		return at(path, "evict: matrix takes no pin; its sets and costs say who stays")
+	}
 	for _, name := range parts.spec.Pin {
 		found := false
 		if p.pinned == nil {

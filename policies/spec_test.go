@@ -40,6 +40,15 @@ func TestSpecErrors(t *testing.T) {
 		{use("max-wait", "wait", "-1s"), "params.wait", "not accepted", ""},
 		{use("max-wait", "gated", "yes"), "params.gated", "true or false", ""},
 		{use("hysteresis", "h", -1), "params.h", "an integer from 0", ""},
+		{use("waste", "beta", -0.5), "params.beta", "a number from 0 with at most six decimals", ""},
+		{use("waste", "beta", 0.1234567), "params.beta", "0.1234567 is not accepted", ""},
+		{use("waste", "beta", "6s"), "params.beta", "not accepted", ""},
+		{use("waste", "beta", 1e13), "params.beta", "not accepted", ""},
+		{use("waste", "floor", "0s"), "params.floor", "at least 1ns", ""},
+		{use("drr", "quantum", "0s"), "params.quantum", "at least 1ns", ""},
+		{use("wfq", "turns", 1), "params.turns", "true or false", ""},
+		{use("time-slice", "factor", 1), "params.factor", "accepted: max_wait, min_active, fill, backoff", ""},
+		{use("cost-aware", "factor", "half"), "params.factor", "a number from 0", ""},
 		{use("hysteresis", "h", 1.5), "params.h", "an integer from 0", ""},
 		{use("sticky", "prefer", "residents"), "params.prefer", "accepted: current, resident", "resident"},
 		{use("seed", "fill", true), "params.fill", "accepted: ties", ""},
@@ -59,6 +68,17 @@ func TestSpecErrors(t *testing.T) {
 		{policies.Spec{Use: "fifo", Evict: axis("LRU")}, "evict", "unknown evict", "lru"},
 		{policies.Spec{Use: "fifo", Evict: axis("lru", "idle", "1s")}, "evict.lru.idle", "none is accepted", ""},
 		{policies.Spec{Use: "fifo", Evict: axis("groups", "swap", []any{"z"})}, "evict.groups.swap", `unknown group "z"`, ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", "-0s")}, "evict.keep-alive.idle", `"-0s" is not accepted`, ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", 5)}, "evict.keep-alive.idle", "a length of time with its unit, negative for ever", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", map[string]any{"bb": "1s"})}, "evict.keep-alive.idle.bb", `unknown model "bb"`, "b"},
+		{policies.Spec{Use: "fifo", Evict: axis("keep-alive", "idle", map[string]any{"a": "1s", "b": true})}, "evict.keep-alive.idle.b", "true is not accepted", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix")}, "evict.matrix.sets", "must be given: a list of lists of models", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{"a", "b"})}, "evict.matrix.sets", "a list of lists", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{[]any{"a", "bb"}})}, "evict.matrix.sets", "unknown model", "b"},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{[]any{"a", "a"}})}, "evict.matrix.sets", "named twice", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}, "costs", map[string]any{"a": 0})}, "evict.matrix.costs.a", "from 1 to", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}, "costs", 3)}, "evict.matrix.costs", "a map from models", ""},
+		{policies.Spec{Use: "fifo", Evict: axis("matrix", "sets", []any{}), Pin: []string{"a"}}, "pin", "matrix takes no pin", ""},
 		{policies.Spec{Use: "fifo", Pin: []string{"d"}}, "pin", "unknown model or group", ""},
 		{policies.Spec{Use: "fifo", Place: axis("planned")}, "place.planned.map", "must be given", ""},
 		{policies.Spec{Use: "fifo", Place: axis("planned", "map", map[string]any{"a": "gpu0", "b": "gpu1"})}, "place.planned.map", `"c" is missing`, ""},
@@ -109,6 +129,8 @@ func TestPinsThatLeaveNoRoom(t *testing.T) {
 		{policies.Spec{Use: "fifo", Pin: []string{"a", "b"}}, false},
 		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("single")}, false},
 		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("count", "max", 2)}, true},
+		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("keep-alive", "max", 1)}, false},
+		{policies.Spec{Use: "fifo", Pin: []string{"a"}, Evict: axis("keep-alive")}, true},
 	} {
 		if _, err := policies.Builtin().New(c.spec, env); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c.spec, err)
@@ -131,6 +153,7 @@ func TestSettingsResolve(t *testing.T) {
 	set := policies.Builtin()
 	rapid.Check(t, func(r *rapid.T) {
 		spec := drawComposition(r)
+		complete(r, &spec, abc())
 		built, err := set.New(spec, twoGPUs())
 		if err != nil {
 			r.Fatal(err)
@@ -177,6 +200,13 @@ func TestDeclaredContracts(t *testing.T) {
 		{policies.Spec{Use: "oldest", Visit: axis("limited")}, "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("max-wait", "wait", "30s"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 30s"},
 		{use("max-wait", "gated", false), "work-conserving, load-work-conserving, pure, bound: none"},
+		{use("waste"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 30s"},
+		{use("waste", "beta", 0.01, "floor", "7s"), "work-conserving, load-work-conserving, pure, bound: 3 visits after 70ms"},
+		{use("drr"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
+		{use("wfq"), "work-conserving, load-work-conserving, pure, bound: none"},
+		{use("time-slice"), "waits, pure, bound: 3 visits after 15s"},
+		{use("cost-aware", "max_wait", "1m"), "waits, pure, bound: 3 visits after 60s"},
+		{use("largest-feasible"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "polling", Evict: axis("ttl")}, "work-conserving, pure, bound: 3 visits"},
 		{policies.Spec{Use: "longest", Batch: axis("delay")}, "waits, pure, bound: none"},
 	} {
@@ -211,13 +241,16 @@ func TestList(t *testing.T) {
 		if e.Doc == "" || (e.Kind == policies.KindSelector || e.Kind == policies.KindWhole) && e.Contracts == "" {
 			t.Errorf("%s %s says too little of itself", e.Kind, e.Name)
 		}
+		if (e.Kind == policies.KindPreset) != (e.Deviations != "") {
+			t.Errorf("%s %s: deviations %q", e.Kind, e.Name, e.Deviations)
+		}
 		for _, p := range e.Params {
 			if p.Doc == "" || p.Accepts() == "" {
 				t.Errorf("%s %s: parameter %s says too little of itself", e.Kind, e.Name, p.Name)
 			}
 		}
 	}
-	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "qlm", "symphony", "clockwork", "nexus"} {
+	for _, want := range []string{"seed", "semaphore", "sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "edf-setup", "hysteresis", "cmu-setup", "waste", "largest-feasible", "time-slice", "cost-aware", "drr", "wfq", "qlm", "symphony", "clockwork", "nexus"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -352,6 +352,17 @@ func (o *outcome) read() {
 	}
 }
 
+// loaded returns when the last load of m started, -1 if none did.
+func (o *outcome) loaded(m scheduler.ModelID) scheduler.Time {
+	at := scheduler.Time(-1)
+	for _, ev := range o.events {
+		if ev.Kind == scheduler.LoadStarted && ev.Model == m {
+			at = ev.At
+		}
+	}
+	return at
+}
+
 func (o *outcome) dump() string {
 	s := ""
 	for i, ev := range o.events[max(0, len(o.events)-60):] {

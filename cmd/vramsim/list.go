@@ -81,7 +81,11 @@ func lists() []listed {
 
 func listPolicies() (rows [][]string) {
 	for _, e := range policies.Builtin().List() {
-		rows = append(rows, []string{e.Name, fmt.Sprint(e.Kind), e.Contracts, e.Doc})
+		what := e.Doc
+		if e.Deviations != "" {
+			what += "; the original: " + e.Deviations
+		}
+		rows = append(rows, []string{e.Name, fmt.Sprint(e.Kind), e.Contracts, what})
 	}
 	return rows
 }

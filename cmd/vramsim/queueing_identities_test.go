@@ -225,7 +225,7 @@ func TestUnfinishedWork(t *testing.T) {
 	for _, name := range []string{"m0", "m1", "m2"} {
 		f.models = append(f.models, queueModel(name, "1GB", "0s", exponential(1)))
 	}
-	names := []string{"fifo", "sticky", "longest", "oldest", "max-wait", "polling", "priority", "hysteresis", "edf-setup"}
+	names := []string{"fifo", "sticky", "longest", "oldest", "max-wait", "polling", "priority", "hysteresis", "edf-setup", "waste", "drr", "wfq", "largest-feasible"}
 	for _, name := range names {
 		f.policies += "  - {use: " + name + "}\n"
 	}

@@ -65,7 +65,7 @@ func residencyOfSizes(c *queueCase) []trial {
 // allFit runs whatever policy there is: none may load a model twice.
 func allFit(c *queueCase) []trial {
 	var policies []string
-	for _, use := range []string{"sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "hysteresis", "edf-setup"} {
+	for _, use := range []string{"sticky", "fifo", "longest", "oldest", "max-wait", "polling", "priority", "hysteresis", "edf-setup", "waste", "drr", "wfq", "largest-feasible", "cost-aware", "time-slice"} {
 		policies = append(policies, "  - {use: "+use+"}\n")
 	}
 	all := overall()

@@ -35,6 +35,10 @@ var closurePolicies = []string{
 	"{use: polling, visit: gated, evict: random, place: most-free}",
 	"{use: oldest, admit: {queue-cap: {items: 6}}, evict: single}",
 	"{use: priority, order: {aging: {step: 20ms}}, evict: largest}",
+	"{use: time-slice, params: {max_wait: 90ms, min_active: 20ms}, evict: {keep-alive: {idle: 50ms, max: 2}}}",
+	"{use: llmux-cost-aware, params: {max_wait: 90ms, min_active: 20ms}}",
+	"{use: drr, params: {quantum: 40ms}, prefetch: next}",
+	"{use: waste, params: {floor: 5ms, beta: 2.5}}",
 }
 
 // closureText returns a small random experiment under all policies. Times are

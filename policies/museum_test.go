@@ -44,7 +44,7 @@ func victimGetsAnItem(t *testing.T) {
 	s.models[0].Unload = 3 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// With evict: single the choice is made again once a has left.
-		if o.order() != "ABA" && spec.Evict.Name != "single" || o.counts.Done != 3 {
+		if o.order() != "ABA" && spec.Evict.Name != "single" || o.Counts.Done != 3 {
 			t.Errorf("%+v: %s", spec, o.order())
 		}
 	})
@@ -58,11 +58,11 @@ func neverPausing(t *testing.T) {
 	}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// Exhaustive visits do not end here: the bound of polling is void.
-		if o.built.Contracts.Bound.Kind == policies.Unbounded || spec.Use == "polling" {
+		if o.Built.Contracts.Bound.Kind == policies.Unbounded || spec.Use == "polling" {
 			return
 		}
 		if at := o.firstOf(1); at > 80*sec {
-			t.Errorf("%s declares %v, b ran at %v", spec.Use, o.built.Contracts.Bound, at)
+			t.Errorf("%s declares %v, b ran at %v", spec.Use, o.Built.Contracts.Bound, at)
 		}
 	})
 }
@@ -72,8 +72,8 @@ func evictionsEndInAnotherOrder(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(9), spec: use("sticky"), items: append(burst(0, "A"), append(burst(10*sec, "B"), burst(20*sec, "C")...)...)}
 	s.models[2].Bytes = 8 * scheduler.GB
 	s.models[0].Unload, s.models[1].Unload = 5*sec, sec
-	if o := s.run(t); o.evicts != 2 || o.firstOf(2) != 30*sec {
-		t.Errorf("%d evictions, c ran at %v; want 2 and 30s", o.evicts, o.firstOf(2))
+	if o := s.run(t); o.Evicts != 2 || o.firstOf(2) != 30*sec {
+		t.Errorf("%d evictions, c ran at %v; want 2 and 30s", o.Evicts, o.firstOf(2))
 	}
 }
 
@@ -84,11 +84,11 @@ func residentRunsDuringLoad(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(8), items: items}
 	s.models[0].Unload = 2 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if !o.built.Contracts.WorkConserving || spec.Evict.Name != "" {
+		if !o.Built.Contracts.WorkConserving || spec.Evict.Name != "" {
 			return
 		}
-		if last := o.batches[3]; last.model != 2 || last.at != 21*sec || !last.fill {
-			t.Errorf("%s: batches %v, want c's last at 21s while b comes", spec.Use, o.batches)
+		if last := o.Batches[3]; last.Model != 2 || last.At != 21*sec || !last.Fill {
+			t.Errorf("%s: batches %v, want c's last at 21s while b comes", spec.Use, o.Batches)
 		}
 	})
 }
@@ -96,8 +96,8 @@ func residentRunsDuringLoad(t *testing.T) {
 func manyItemsOneColdModel(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(sec, "AAA"), burst(4*sec, "AAA")...)...)}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if o.loads != 1 || o.counts.Done != 9 {
-			t.Errorf("%+v: %d loads, %d done", spec, o.loads, o.counts.Done)
+		if o.Loads != 1 || o.Counts.Done != 9 {
+			t.Errorf("%+v: %d loads, %d done", spec, o.Loads, o.Counts.Done)
 		}
 	})
 }
@@ -119,8 +119,8 @@ func fewVictims(t *testing.T) {
 		if spec.Evict.Name != "" || spec.Use == "seed" || spec.Use == "semaphore" {
 			return // these keep one at a time, or let all go
 		}
-		if o.evicts != 1 {
-			t.Errorf("%+v: %d victims for 1 GB", spec, o.evicts)
+		if o.Evicts != 1 {
+			t.Errorf("%+v: %d victims for 1 GB", spec, o.Evicts)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func endsBeforeLeaving(t *testing.T) {
 		s := scenario{models: abc(), devices: gpu(12), items: append(burst(0, "A"), burst(at, "B")...)}
 		for _, use := range []string{"sticky", "fifo", "oldest", "max-wait", "polling", "priority", "longest"} {
 			s.spec = policies.Spec{Use: use, Evict: axis("count", "max", 1)}
-			if o := s.run(t); o.order() != "AB" || o.evicts != 1 || o.firstOf(1) != 11*sec {
+			if o := s.run(t); o.order() != "AB" || o.Evicts != 1 || o.firstOf(1) != 11*sec {
 				t.Errorf("%s, b at %v: %s, b ran at %v", use, at, o.order(), o.firstOf(1))
 			}
 		}
@@ -142,8 +142,8 @@ func endsBeforeLeaving(t *testing.T) {
 func runsBeforeLeaving(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(100*ms, "BBB"), arrival{at: 200 * ms, model: 1, priority: 9, deadline: sec})...)}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if o.batches[0].model != 0 || o.loads != 2 {
-			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.loads)
+		if o.Batches[0].Model != 0 || o.Loads != 2 {
+			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.Loads)
 		}
 	})
 }

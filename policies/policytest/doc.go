@@ -1,0 +1,27 @@
+// Package policytest tests a scheduling policy by its properties: random
+// worlds are run under it, with every invariant of package scheduler, both
+// replays and the contracts that it declares (policies.Contracts), and what
+// breaks one is made as small as it gets. It is what `vramsim check --policy`
+// runs; Test is the same within `go test`.
+//
+// # What is tested
+//
+// In hostile worlds, with failures, outages, memory held by others and
+// cancellations: the numbered invariants after each step, the replays, that no
+// wake-up is lost, that everything ends, that asking changes nothing. In fair
+// ones, without faults and with one priority: the declared contracts, and that
+// evictions are needed, come after a batch, and beat no bound.
+//
+// A property that a policy does not declare need not hold. The report says
+// then whether a world was found in which it does not. Other things that one
+// may expect hold of no policy and are not asserted: that more memory means
+// fewer loads or a shorter run, nor do fewer items, more devices, larger
+// batches, faster loads or better estimates (Graham's and Belady's anomalies).
+//
+// # Reading the source
+//
+// world.go is a machine in virtual time, draw.go makes random ones and
+// shrink.go smaller ones; run.go drives one. contract.go holds a log to every
+// contract at once; check.go puts the properties into families that share
+// their worlds, and their jobs into a report.
+package policytest

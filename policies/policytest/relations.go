@@ -1,0 +1,4 @@
+package policytest
+
+// relationFamilies are the properties of two runs.
+func relationFamilies() []family { return nil }

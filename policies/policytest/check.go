@@ -89,6 +89,11 @@ type Result struct {
 	Runs []Run
 }
 
+// Changed reports whether Runs are of two worlds, not of two policies in one.
+func (row *Result) Changed() bool {
+	return len(row.Runs) > 1 && row.Runs[0].World != row.Runs[1].World
+}
+
 // Worst is the worst that the adversary found for an objective.
 type Worst struct {
 	Objective   string
@@ -101,7 +106,8 @@ type Worst struct {
 // Report is what a policy was found to be.
 type Report struct {
 	Policy    string // its name
-	Contracts string // what it declares on one device
+	Contracts string // what it declares on one device with so many models
+	Models    int
 	Seed      uint64
 	Results   []Result
 	Worst     []Worst
@@ -162,9 +168,10 @@ func Test(t TB, cfg Config) {
 
 // trial is a policy on trial.
 type trial struct {
-	set   *policies.Set
-	spec  policies.Spec
-	built policies.Built // for some world, for its composition
+	set    *policies.Set
+	spec   policies.Spec
+	built  policies.Built // for some world, for its composition
+	models int            // in that world
 	// endless: the policy goes round for ever and needs a horizon.
 	endless bool
 	// draws: decisions depend on the seed.
@@ -177,6 +184,7 @@ type verdict struct {
 	declared bool   // the property has to hold here
 	breach   string // how it does not; "" if it does
 	runs     []Run  // that show it; nil: the world under the policy
+	skip     string // why it does not apply, although the world is one for it
 }
 
 // family is a kind of random worlds and what is asked of them.
@@ -211,6 +219,7 @@ type tally struct {
 	cases  int
 	broken *finding
 	lacks  *finding
+	skip   string
 }
 
 // Suite is a test of a policy cut into jobs, for callers with workers.
@@ -256,7 +265,7 @@ func (t *trial) prepare(seed uint64) error {
 			w := t.adapt(Draw(random.Key(seed, random.Hash("prepare"), uint64(i)), Alone()), endless)
 			_, built, err := w.Config(t.set, t.spec)
 			if err == nil {
-				t.built, t.endless, found = built, endless, true
+				t.built, t.models, t.endless, found = built, len(w.Models), endless, true
 				break
 			}
 			last = err
@@ -323,6 +332,8 @@ func (s *Suite) Do(i int) {
 		for _, v := range f.judge(&s.trial, s.world(f, at)) {
 			t := all[v.property]
 			switch {
+			case v.skip != "":
+				t.skip = v.skip
 			case v.declared:
 				t.cases++
 				if v.breach != "" {
@@ -349,7 +360,7 @@ func first(f *finding, at int, what string) *finding {
 // Report puts the results together once all jobs are done, and makes the
 // worlds small that show something.
 func (s *Suite) Report() *Report {
-	r := &Report{Policy: s.trial.built.Name, Contracts: s.trial.built.Contracts.String(), Seed: s.cfg.Seed, Worst: s.worst}
+	r := &Report{Policy: s.trial.built.Name, Contracts: s.trial.built.Contracts.String(), Models: s.trial.models, Seed: s.cfg.Seed, Worst: s.worst}
 	for i := range s.families {
 		for _, p := range s.families[i].properties {
 			r.Results = append(r.Results, s.result(i, p))
@@ -366,6 +377,7 @@ func (s *Suite) result(i int, p Property) Result {
 		return row
 	}
 	var broken, lacks *finding
+	skip := "no world was one for it"
 	for _, all := range s.tallies[i] {
 		t := all[p]
 		row.cases(t, broken)
@@ -374,6 +386,9 @@ func (s *Suite) result(i int, p Property) Result {
 		}
 		if lacks == nil {
 			lacks = t.lacks
+		}
+		if t.skip != "" {
+			skip = t.skip
 		}
 	}
 	switch {
@@ -388,7 +403,7 @@ func (s *Suite) result(i int, p Property) Result {
 			row.show(&s.trial, f, s.world(f, lacks.at), false)
 		}
 	default:
-		row.Status, row.What = NotApplicable, "no world was one for it"
+		row.Status, row.What = NotApplicable, skip
 	}
 	return row
 }
@@ -458,6 +473,11 @@ func runFamilies() []family {
 	}
 }
 
+// must is a verdict on what holds of every policy.
+func must(p Property, breach string) verdict {
+	return verdict{property: p, declared: true, breach: breach}
+}
+
 // judgeRun runs w with all checks and both replays.
 func judgeRun(t *trial, w *World) []verdict {
 	o, err := w.drive(t.set, t.spec, true)
@@ -495,8 +515,12 @@ func judgeRun(t *trial, w *World) []verdict {
 			wakeup = found[Wakeup]
 		}
 	}
-	return []verdict{{Invariants, true, invariants, nil}, {Replays, true, replays, nil}, {Wakeup, !o.Built.Waits, wakeup, nil},
-		{Drains, true, drains, nil}, {Pure, o.Built.Contracts.Pure, pure, nil}}
+	waking := must(Wakeup, wakeup)
+	if o.Built.Waits {
+		waking = verdict{property: Wakeup, skip: "it declares that it waits"}
+	}
+	return []verdict{must(Invariants, invariants), must(Replays, replays), waking, must(Drains, drains),
+		{property: Pure, declared: o.Built.Contracts.Pure, breach: pure}}
 }
 
 // judgeContracts runs w and holds the log to every contract.
@@ -511,19 +535,18 @@ func judgeContracts(t *trial, w *World) []verdict {
 	}
 	c := &o.Built.Contracts
 	visits := c.Bound.Kind == policies.Visits || c.Bound.Kind == policies.VisitsAfter
-	all := []verdict{
-		{WorkConserving, c.WorkConserving, found[WorkConserving], nil},
-		{LoadConserving, c.LoadWorkConserving, found[LoadConserving], nil},
-		{InOrder, c.Bound.Kind == policies.InOrder, found[InOrder], nil},
-		{Starvation, visits, found[Starvation], nil},
-		{ClaimVictims, true, found[ClaimVictims], nil},
-		{FirstBatch, true, found[FirstBatch], nil},
+	contract := func(p Property, declared bool) verdict {
+		return verdict{property: p, declared: declared, breach: found[p]}
 	}
-	if !c.Evicts {
-		all = append(all, verdict{Superfluous, true, found[Superfluous], nil})
+	all := []verdict{contract(WorkConserving, c.WorkConserving), contract(LoadConserving, c.LoadWorkConserving),
+		contract(InOrder, c.Bound.Kind == policies.InOrder), contract(Starvation, visits), contract(ClaimVictims, true), contract(FirstBatch, true)}
+	if c.Evicts {
+		all = append(all, verdict{property: Superfluous, skip: "it evicts by a rule of its own"})
+	} else {
+		all = append(all, contract(Superfluous, true))
 	}
 	if o.complete(w) {
-		all = append(all, verdict{BelowBound, true, belowBound(w, o), nil})
+		all = append(all, must(BelowBound, belowBound(w, o)))
 	}
 	return all
 }

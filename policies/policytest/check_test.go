@@ -14,7 +14,7 @@ func TestShipped(t *testing.T) {
 	for _, name := range set.Policies() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			policytest.Test(t, policytest.Config{Set: set, Spec: policies.Spec{Use: name}, Cases: 1000, Evaluations: -1})
+			policytest.Test(t, policytest.Config{Set: set, Spec: policies.Spec{Use: name}, Cases: 400, Evaluations: -1})
 		})
 	}
 }

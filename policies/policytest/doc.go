@@ -12,6 +12,10 @@
 // ones, without faults and with one priority: the declared contracts, and that
 // evictions are needed, come after a batch, and beat no bound.
 //
+// Then relations between two runs: all times and the policy's own multiplied,
+// everything later, other names, a model more that nobody uses, fewer arrivals
+// at the end; and worlds in which the answer is known.
+//
 // A property that a policy does not declare need not hold. The report says
 // then whether a world was found in which it does not. Other things that one
 // may expect hold of no policy and are not asserted: that more memory means
@@ -22,6 +26,6 @@
 //
 // world.go is a machine in virtual time, draw.go makes random ones and
 // shrink.go smaller ones; run.go drives one. contract.go holds a log to every
-// contract at once; check.go puts the properties into families that share
+// contract at once, relations.go compares two runs; check.go puts the properties into families that share
 // their worlds, and their jobs into a report.
 package policytest

@@ -19,6 +19,7 @@ type Shape struct {
 	Priority               bool // more than one
 	Faults                 bool // failures, outages, foreign memory, cancellations
 	Ticks                  bool // a nanosecond counts: ties are just missed
+	Even                   bool // sizes are powers of two, so that times divide by them
 }
 
 // Hostile is everything at once.
@@ -86,6 +87,9 @@ func name(i int) string { return string(rune('a' + i)) }
 
 func (d *dice) model(i int, s Shape) scheduler.Model {
 	m := scheduler.Model{Name: name(i), Bytes: gb * among[scheduler.Bytes](d, 1, 2, 3, 4, 5, 8), Group: among(d, "", "x", "y")}
+	if s.Even {
+		m.Bytes = gb * among[scheduler.Bytes](d, 1, 2, 4, 8)
+	}
 	load := among(d, 0, sec, 2*sec, 5*sec)
 	if s.Ticks && d.oneIn(4) {
 		load = 1

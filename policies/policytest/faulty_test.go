@@ -26,6 +26,8 @@ type plain struct {
 	panics    bool // at the third item
 	shuffled  bool // of equal models any may be chosen
 	moody     bool // each question changes the answer
+	named     bool // long names come first
+	crowded   bool // with many models the youngest comes first
 
 	ran    map[scheduler.ModelID]bool // since it was loaded, on any device
 	asleep bool
@@ -137,6 +139,9 @@ func (p *plain) choose(v *scheduler.View, d scheduler.DeviceID) scheduler.ModelI
 		if p.clocked && v.Now()/(10*scheduler.Second)%2 == 1 {
 			older = !older
 		}
+		if p.named && len(v.Model(m).Name) > 4 || p.crowded && v.Models() > 4 {
+			older = !older
+		}
 		if older && !p.starves {
 			best = m
 		}
@@ -178,6 +183,12 @@ func TestFaulty(t *testing.T) {
 		"never sleeps":                 {plain{declared: pure, restless: true}, policytest.Drains},
 		"depends on the order of maps": {plain{declared: pure, shuffled: true}, policytest.Pure},
 		"has a hidden state":           {plain{declared: pure, moody: true}, policytest.Pure},
+		"looks at the clock":           {plain{declared: pure, clocked: true}, policytest.Shifted},
+		"has a time of its own":        {plain{declared: pure, idles: true}, policytest.Scaled},
+		"looks at names":               {plain{declared: pure, named: true}, policytest.Renamed},
+		"counts the models":            {plain{declared: pure, crowded: true}, policytest.UnusedModel},
+		"loads again what had room":    {plain{declared: pure, wasteful: true}, policytest.AllFit},
+		"idles, saying it does not":    {plain{declared: policies.Contracts{Pure: true, WorkConserving: true, LoadWorkConserving: true}, idles: true}, policytest.NoLoads},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
+	"github.com/vramsim/vramsim/results/metrics"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/sim/experiment"
 )
@@ -28,7 +30,7 @@ func TestCheckPolicy(t *testing.T) {
 	if outputs["1"] != outputs["4"] {
 		t.Errorf("-j 1 and -j 4 differ:\n%s\n%s", outputs["1"], outputs["4"])
 	}
-	for _, want := range []string{"mw declares, for one GPU and", "visits after 3s", "PROPERTY", "drains", "bypass 0", "not declared  witness: ", "n/a"} {
+	for _, want := range []string{"mw declares, for one GPU and", "visits after 3s", "PROPERTY", "drains", "bypass 0", "not declared  witness: ", "n/a", "The worst found in 500 worlds each:", "max bypass: "} {
 		if !strings.Contains(outputs["1"], want) {
 			t.Errorf("%q is missing in\n%s", want, outputs["1"])
 		}
@@ -42,7 +44,7 @@ func TestCheckPolicy(t *testing.T) {
 	for _, p := range report.Properties {
 		results[p.Result]++
 	}
-	if report.Schema != "vramsim/check/1" || report.Policy != "fifo" || results["holds"] < 10 || results["BROKEN"] != 0 || results["not declared"] < 2 || results["n/a"] < 2 {
+	if report.Schema != "vramsim/check/1" || report.Policy != "fifo" || results["holds"] < 10 || results["BROKEN"] != 0 || results["not declared"] < 2 || results["n/a"] < 2 || len(report.Worst) != 3 {
 		t.Errorf("%+v", report)
 	}
 	if files, _ := os.ReadDir("."); len(files) > 0 {
@@ -243,5 +245,31 @@ func TestCheckPolicyInterrupted(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := run(ctx, []string{"check", "--policy", "sticky"}, strings.NewReader(""), &stdout, &stderr); code != exitInterrupted || stdout.Len() > 0 {
 		t.Errorf("exit %d: %s", code, stdout.String())
+	}
+}
+
+// TestWorstBypass: the adversary's figure is the metric of that name.
+func TestWorstBypass(t *testing.T) {
+	set := policies.Builtin()
+	for _, spec := range []policies.Spec{{Use: "sticky"}, {Use: "max-wait", Params: map[string]any{"wait": "5s"}}, {Use: "seed"}} {
+		r, err := policytest.Check(policytest.Config{Set: set, Spec: spec, Cases: 8, Evaluations: 300})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worst := r.Worst[0]
+		o, err := worst.World.Run(set, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fold, err := metrics.New(metrics.Config{Models: worst.World.Models, Devices: worst.World.Devices})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fold.Append(o.Events); err != nil {
+			t.Fatal(err)
+		}
+		if got := fold.Result().Values[metrics.MaxBypass]; worst.Num < 3 || got != float64(worst.Num) {
+			t.Errorf("%s: the worst %s is %d, the metric %v", spec.Use, worst.Objective, worst.Num, got)
+		}
 	}
 }

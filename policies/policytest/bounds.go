@@ -8,8 +8,8 @@ import (
 	"github.com/vramsim/vramsim/scheduler"
 )
 
-// bounds are what no policy can beat in w.
-func (w *World) bounds() policies.Bounds {
+// Bounds are what no policy can beat in w.
+func (w *World) Bounds() policies.Bounds {
 	cfg := policies.BoundConfig{Devices: w.Devices}
 	for i := range w.Models {
 		cfg.Models = append(cfg.Models, policies.LeastCost{Load: w.Models[i].Load[scheduler.TierDisk], Batch: w.Models[i].Batch})
@@ -25,8 +25,8 @@ func (w *World) bounds() policies.Bounds {
 	return policies.LowerBounds(cfg, items)
 }
 
-// latencies returns the sum of the latencies.
-func (o *Outcome) latencies(w *World) (sum scheduler.Time) {
+// Latencies returns the sum of the latencies.
+func (o *Outcome) Latencies(w *World) (sum scheduler.Time) {
 	for id, at := range o.Done {
 		sum += at - w.Items[id].At
 	}
@@ -36,8 +36,8 @@ func (o *Outcome) latencies(w *World) (sum scheduler.Time) {
 // belowBound says how an outcome in which everything was done beats the
 // bounds; "" if it does not.
 func belowBound(w *World, o *Outcome) string {
-	b := w.bounds()
-	mean := float64(o.latencies(w)) / float64(len(w.Items)) / 1e9
+	b := w.Bounds()
+	mean := float64(o.Latencies(w)) / float64(len(w.Items)) / 1e9
 	switch {
 	case int64(o.Loads) < b.Loads:
 		return fmt.Sprintf("%d loads, bound %d", o.Loads, b.Loads)
@@ -49,4 +49,27 @@ func belowBound(w *World, o *Outcome) string {
 		return fmt.Sprintf("mean latency %v s, bound %v s", mean, b.MeanLatency)
 	}
 	return ""
+}
+
+// judgeOptimum runs w and holds the outcome against the best possible.
+func judgeOptimum(t *trial, w *World) []verdict {
+	o, ok := t.run(w, t.spec)
+	if !ok || !o.complete(w) {
+		return nil
+	}
+	v := must(BelowOptimum, "")
+	for _, goal := range []struct {
+		of   policies.Goal
+		got  int64
+		what string
+	}{{policies.FewestLoads, int64(o.Loads), "loads"}, {policies.ShortestMakespan, int64(o.End), "ns of makespan"}, {policies.LeastLatency, int64(o.Latencies(w)), "ns of latency"}} {
+		least, err := w.optimum(goal.of)
+		if err != nil {
+			return nil
+		}
+		if goal.got < least && v.breach == "" {
+			v.breach = fmt.Sprintf("%d %s, optimum %d", goal.got, goal.what, least)
+		}
+	}
+	return []verdict{v}
 }

@@ -100,6 +100,7 @@ type Worst struct {
 	Evaluations int
 	// Num/Den is the figure, 0/1 if no world has one.
 	Num, Den int64
+	Ratio    bool // else it is a number of items
 	World    *World
 }
 
@@ -470,7 +471,15 @@ func runFamilies() []family {
 		{name: "runs", properties: []Property{Invariants, Replays, Wakeup, Drains, Pure}, share: 1, shape: Hostile(), why: always, judge: judgeRun},
 		{name: "contracts", properties: []Property{WorkConserving, LoadConserving, InOrder, Starvation, ClaimVictims, Superfluous, FirstBatch, BelowBound},
 			share: 1, shape: Fair(), why: always, judge: judgeContracts},
+		{name: "optimum", properties: []Property{BelowOptimum}, share: 10, shape: optimal(), why: always, judge: judgeOptimum},
 	}
+}
+
+// optimal is the shape of what is compared with the optimum.
+func optimal() Shape {
+	s := Small()
+	s.Items, s.Memory, s.Tags = 7, true, true
+	return s
 }
 
 // must is a verdict on what holds of every policy.

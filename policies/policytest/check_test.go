@@ -14,7 +14,7 @@ func TestShipped(t *testing.T) {
 	for _, name := range set.Policies() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			policytest.Test(t, policytest.Config{Set: set, Spec: policies.Spec{Use: name}, Cases: 400, Evaluations: -1})
+			policytest.Test(t, policytest.Config{Set: set, Spec: policies.Spec{Use: name}, Cases: 300, Evaluations: -1})
 		})
 	}
 }
@@ -30,7 +30,7 @@ func TestWitnesses(t *testing.T) {
 		{policies.Spec{Use: "fifo"}, policytest.WorkConserving},
 		{policies.Spec{Use: "sticky", Visit: policies.Axis{Name: "linger"}}, policytest.LoadConserving},
 	} {
-		r, err := policytest.Check(policytest.Config{Set: policies.Builtin(), Spec: c.spec, Cases: 400, Evaluations: -1})
+		r, err := policytest.Check(policytest.Config{Set: policies.Builtin(), Spec: c.spec, Cases: 300, Evaluations: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,16 +16,21 @@
 // everything later, other names, a model more that nobody uses, fewer arrivals
 // at the end; and worlds in which the answer is known.
 //
+// Last an adversary looks for the small world in which the policy looks worst:
+// the most overtaken item, loads against policies.Optimum, latencies against
+// their bound.
+//
 // A property that a policy does not declare need not hold. The report says
-// then whether a world was found in which it does not. Other things that one
-// may expect hold of no policy and are not asserted: that more memory means
-// fewer loads or a shorter run, nor do fewer items, more devices, larger
-// batches, faster loads or better estimates (Graham's and Belady's anomalies).
+// then whether a world was found in which it does not. What holds of no policy
+// is not asserted: that more memory, fewer items, more devices, larger batches,
+// faster loads or better estimates make anything better (Graham's and Belady's
+// anomalies).
 //
 // # Reading the source
 //
 // world.go is a machine in virtual time, draw.go makes random ones and
 // shrink.go smaller ones; run.go drives one. contract.go holds a log to every
-// contract at once, relations.go compares two runs; check.go puts the properties into families that share
-// their worlds, and their jobs into a report.
+// contract at once, relations.go compares two runs, bounds.go a run with what is
+// possible; adversary.go climbs. check.go puts the properties into families
+// that share their worlds, and their jobs into a report.
 package policytest

@@ -59,7 +59,7 @@ func TestCompositions(t *testing.T) {
 		if rapid.Bool().Draw(r, "bounded") {
 			spec = drawBounded(r)
 		}
-		report, err := policytest.Check(policytest.Config{Set: policies.Builtin(), Spec: spec, Seed: rapid.Uint64().Draw(r, "seed"), Cases: 16, Evaluations: -1})
+		report, err := policytest.Check(policytest.Config{Set: policies.Builtin(), Spec: spec, Seed: rapid.Uint64().Draw(r, "seed"), Cases: 8, Evaluations: -1})
 		if err != nil {
 			r.Fatalf("%+v: %v", spec, err)
 		}

@@ -32,6 +32,9 @@ type policyFlags struct {
 
 func (f *policyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	flags.Lookup("policy").Usage = "test the policy of this `name`, YAML or file (repeatable); with FILE one of that experiment"
+	flags.Lookup("seed").Usage += "; with --policy, that of the random worlds"
+	flags.Lookup("quick").Usage = "with --policy: a twentieth of the worlds; of a file: that of run --quick"
 	flags.IntVarP(&f.jobs, "jobs", "j", runtime.GOMAXPROCS(0), "with --policy: `number` of worlds at once")
 	flags.StringVarP(&f.out, "out", "o", ".", "with --policy: `folder` that counterexamples are written to")
 	flags.StringVar(&f.format, "format", "table", "with --policy: `form` of the results: "+strings.Join(policyFormats, ", "))
@@ -201,6 +204,9 @@ func reproduce(folder string, row *policytest.Result) []string {
 	lines := []string{"vramsim run " + shellWord(filepath.Join(folder, "experiment.yaml"))}
 	if row.Changed() {
 		lines = append(lines, "vramsim run "+shellWord(filepath.Join(folder, "changed.yaml"))+"   # "+row.Runs[1].What)
+	}
+	if row.Property == policytest.Pure || row.Property == policytest.Replays {
+		lines = append(lines, "vramsim replay runs/counterexample/latest --verify")
 	}
 	return lines
 }

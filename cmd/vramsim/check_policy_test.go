@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -222,6 +223,19 @@ func TestCounterexampleOfTwo(t *testing.T) {
 		if code != 0 {
 			t.Errorf("%s: exit %d: %s", path, code, stderr)
 		}
+	}
+}
+
+// TestReproduce: the lines to type are what a shell takes, and what differs
+// only when a run is replayed is replayed.
+func TestReproduce(t *testing.T) {
+	row := policytest.Result{Property: policytest.Pure, Runs: []policytest.Run{{}}}
+	want := []string{"vramsim run 'my files/counterexample/experiment.yaml'", "vramsim replay runs/counterexample/latest --verify"}
+	if got := reproduce(filepath.Join("my files", "counterexample"), &row); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if row.Property = policytest.Drains; len(reproduce("x", &row)) != 1 {
+		t.Errorf("%q", reproduce("x", &row))
 	}
 }
 

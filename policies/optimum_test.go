@@ -199,6 +199,22 @@ func TestOptimumIsBetween(t *testing.T) {
 	}
 }
 
+// Two models fit beside each other, but not with a batch of the first, which
+// the second has to leave for; only when it is needed again is it loaded again.
+func TestFewestLoads(t *testing.T) {
+	a, b := model("a", 2, sec, 1, 0, sec), model("b", 2, sec, 1, 0, sec)
+	a.Batch.Memory = scheduler.GB
+	w := &policytest.World{Models: []scheduler.Model{a, b}, Devices: gpu(4),
+		Items: []policytest.Item{{Model: 0}, {Model: 1, After: []int{0}}, {Model: 0, After: []int{1}}}}
+	if got := optimum(t, w, policies.FewestLoads); got != 2 {
+		t.Errorf("%d loads, want 2", got)
+	}
+	w.Items = append(w.Items, policytest.Item{Model: 1, After: []int{2}})
+	if got := optimum(t, w, policies.FewestLoads); got != 3 {
+		t.Errorf("%d loads, want 3", got)
+	}
+}
+
 // The largest that is allowed is found in seconds.
 func TestOptimumOfTheLargest(t *testing.T) {
 	shape := policytest.Small()

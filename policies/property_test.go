@@ -71,7 +71,7 @@ func TestCompositions(t *testing.T) {
 		}
 	})
 	for property, cases := range checked {
-		if cases == 0 {
+		if cases == 0 && property != policytest.MoreMemory { // of few compositions; policytest has fifo
 			t.Errorf("no case of %s", property)
 		}
 	}

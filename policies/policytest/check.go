@@ -2,7 +2,6 @@ package policytest
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
@@ -425,8 +424,12 @@ func (s *Suite) contract(p Property) bool {
 	return false
 }
 
-// shrinks is how many worlds are tried to make a counterexample small.
-const shrinks = 2000
+// shrinks is how many worlds are tried to make a counterexample small, glances
+// for one against what is not declared.
+const (
+	shrinks = 2000
+	glances = 300
+)
 
 // show makes the world small in which a property does not hold.
 func (row *Result) show(t *trial, f *family, w *World, declared bool) {
@@ -438,7 +441,11 @@ func (row *Result) show(t *trial, f *family, w *World, declared bool) {
 		}
 		return verdict{}, false
 	}
-	row.World = Shrink(w, shrinks, func(w *World) bool {
+	tries := shrinks
+	if !declared {
+		tries = glances
+	}
+	row.World = Shrink(w, tries, func(w *World) bool {
 		_, ok := wanted(w)
 		return ok
 	})
@@ -494,42 +501,49 @@ func judgeRun(t *trial, w *World) []verdict {
 	if errors.As(err, &spec) {
 		return nil // no such world for this policy
 	}
+	found := breaches{}
+	if o.Impure != "" {
+		found.add(Pure, "%s", o.Impure)
+	}
 	var lost *scheduler.LostWakeupError
-	invariants, wakeup, drains, replays, pure := "", "", "", "", o.Impure
+	ended := o.Counts.Done + o.Counts.Failed + o.Counts.Rejected + o.Counts.Cancelled
 	switch {
 	case errors.As(err, &lost):
-		wakeup = err.Error()
+		found.add(Wakeup, "%v", err)
 	case errors.Is(err, ErrEndless):
-		drains = err.Error()
+		found.add(Drains, "%v", err)
 	case err != nil:
-		invariants = err.Error()
+		found.add(Invariants, "%v", err)
+	case ended != int64(len(w.Items)):
+		found.add(Drains, "%d items never end although nothing fails any more", int64(len(w.Items))-ended)
+		fallthrough
+	default:
+		judgeReplays(t, w, o, found)
 	}
-	sound := err == nil
-	if c := o.Counts; sound && c.Done+c.Failed+c.Rejected+c.Cancelled != int64(len(w.Items)) {
-		drains = fmt.Sprintf("%d items never end although nothing fails any more", int64(len(w.Items))-c.Done-c.Failed-c.Rejected-c.Cancelled)
-	}
-	if sound || lost != nil {
-		if err := w.replay(t.set, t.spec, o.Events); err != nil && sound {
-			replays = err.Error()
-			var d *scheduler.Divergence
-			if errors.As(err, &d) && d.Err == nil && pure == "" {
-				pure = "a second one, shown the same, decides otherwise: " + err.Error()
-			}
-		}
-		found, err := follow(w, t.set, t.spec, o.Events)
-		if err != nil && replays == "" {
-			replays = err.Error()
-		}
-		if wakeup == "" {
-			wakeup = found[Wakeup]
-		}
-	}
-	waking := must(Wakeup, wakeup)
+	waking := must(Wakeup, found[Wakeup])
 	if o.Built.Waits {
 		waking = verdict{property: Wakeup, skip: "it declares that it waits"}
 	}
-	return []verdict{must(Invariants, invariants), must(Replays, replays), waking, must(Drains, drains),
-		{property: Pure, declared: o.Built.Contracts.Pure, breach: pure}}
+	return []verdict{must(Invariants, found[Invariants]), must(Replays, found[Replays]), waking, must(Drains, found[Drains]),
+		{property: Pure, declared: o.Built.Contracts.Pure, breach: found[Pure]}}
+}
+
+// judgeReplays replays a whole run, and looks for wake-ups lost on the way.
+func judgeReplays(t *trial, w *World, o *Outcome, found breaches) {
+	if err := w.replay(t.set, t.spec, o.Events); err != nil {
+		found.add(Replays, "%v", err)
+		var d *scheduler.Divergence
+		if errors.As(err, &d) && d.Err == nil {
+			found.add(Pure, "a second one, shown the same, decides otherwise: %v", err)
+		}
+	}
+	contracts, err := follow(w, t.set, t.spec, o.Events)
+	if err != nil {
+		found.add(Replays, "%v", err)
+	}
+	if asleep := contracts[Wakeup]; asleep != "" {
+		found.add(Wakeup, "%s", asleep)
+	}
 }
 
 // judgeContracts runs w and holds the log to every contract.

@@ -1,6 +1,7 @@
 package policytest_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
@@ -201,6 +202,9 @@ func TestFaulty(t *testing.T) {
 			}
 			if n := len(row.World.Items); n > 8 && c.broke != policytest.Pure { // what is not pure does not shrink
 				t.Errorf("the counterexample has %d items: %v", n, row.World)
+			}
+			if c.p.moody && !strings.HasPrefix(row.What, "asked twice at ") {
+				t.Errorf("it is not asked twice: %s", row.What)
 			}
 			t.Logf("%s in %v", row.What, row.World)
 		})

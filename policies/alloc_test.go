@@ -22,7 +22,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWorld(&s)
+		w := s.world().Machine()
 		for range 6 {
 			facts, err := w.Next()
 			if err != nil {

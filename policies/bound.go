@@ -207,6 +207,9 @@ func (c *LeastCost) least(it *BoundItem, others int64) leastTimes {
 		share = min(share, float64(fixed)/float64(n)+perItem*float64(work)/scheduler.WorkUnit)
 		alone = min(alone, c.Batch.Time(n, work+min(others, 1<<32)*int64(n-1)))
 	}
+	if work != scheduler.WorkUnit && work != 0 {
+		share = max(0, share-1) // the time of a batch is rounded down
+	}
 	share, alone = share+float64(added), alone+added
 	return leastTimes{max(share, float64(c.Whole)/float64(max(1, c.Batch.Max))), max(alone, c.Whole)}
 }

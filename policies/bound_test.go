@@ -65,6 +65,16 @@ func TestLowerBounds(t *testing.T) {
 	}
 }
 
+// A batch takes whole nanoseconds: two halves of one take none.
+func TestLowerBoundsRoundDown(t *testing.T) {
+	cfg := BoundConfig{Devices: []scheduler.Device{{Slots: 1}}, Models: []LeastCost{{Load: second, Batch: scheduler.BatchCost{Max: 1, PerItem: 1}}}}
+	half := boundItemAt(0, 0)
+	half.Work = scheduler.WorkUnit / 2
+	if b := LowerBounds(cfg, []BoundItem{half, half}); b.Makespan != second {
+		t.Errorf("makespan %v", b.Makespan)
+	}
+}
+
 func TestLowerBoundsOfAWindow(t *testing.T) {
 	cfg := boundWorld(1, 1)
 	cfg.Warmup, cfg.End = 8*second, 20*second

@@ -126,12 +126,12 @@ func newPollingOf(a *Args) (any, error) {
 
 func wholes() []Entry {
 	return []Entry{
-		{Name: "seed", Kind: KindWhole, Doc: "the seed document's rule exactly, its faults included", Contracts: "bound: none; one resident model", Declared: Contracts{Pure: true},
+		{Name: "seed", Kind: KindWhole, Doc: "the seed document's rule exactly, its faults included", Contracts: "bound: none; one resident model", Declared: Contracts{Pure: true, Evicts: true},
 			Params: []Param{{Name: "ties", Kind: Choice, Default: "permuted", Choices: []string{"permuted", "lowest"},
 				Doc: "of equal queues the last in a permutation drawn per replicate, or the lowest id"}},
 			New: func(a *Args) (any, error) { return newSeed(a.Env, a.Text("ties") == "permuted"), nil }},
 		{Name: "semaphore", Kind: KindWhole, Doc: "the seed document's other mode: one queue for all, one item at a time, permits of memory",
-			Contracts: "bound: bypass 0; waits", Declared: Contracts{Pure: true, Waits: true, Bound: Bound{Kind: InOrder}},
+			Contracts: "bound: bypass 0; waits", Declared: Contracts{Pure: true, Waits: true, Evicts: true, Bound: Bound{Kind: InOrder}},
 			Params: []Param{{Name: "k", Kind: Count, Default: int64(10), Min: 1, Doc: "permits per gigabyte"}},
 			New:    func(a *Args) (any, error) { return newSemaphore(a.Env, a.Int("k")), nil }},
 		{Name: "symphony", Kind: KindWhole, Doc: "a batch starts when one more item could no longer join it, and its head is dropped at its deadline; no deadline: at once, after all that have one; loads are not allowed for",

@@ -35,13 +35,13 @@ func TestClockworkResNet50(t *testing.T) {
 		s.items = append(s.items, due(0, 0, 100*ms))
 	}
 	o := s.run(t)
-	if o.order() != "A4A" || !slices.Equal(o.starts(0), []scheduler.Time{8372 * us, 15867 * us}) || o.end != 19189*us {
-		t.Errorf("%s from %v until %v", o.order(), o.starts(0), o.end)
+	if o.order() != "A4A" || !slices.Equal(o.starts(0), []scheduler.Time{8372 * us, 15867 * us}) || o.End != 19189*us {
+		t.Errorf("%s from %v until %v", o.order(), o.starts(0), o.End)
 	}
 	// Without a table every size may run.
 	s.models[0].Batch.Sizes = nil
-	if o = s.run(t); o.order() != "A5" || o.end != (8372+8731)*us {
-		t.Errorf("without a table: %s until %v", o.order(), o.end)
+	if o = s.run(t); o.order() != "A5" || o.End != (8372+8731)*us {
+		t.Errorf("without a table: %s until %v", o.order(), o.End)
 	}
 }
 
@@ -67,8 +67,8 @@ func TestClockworkRunsLeastSlack(t *testing.T) {
 		// b loads until 5 s and runs until 6 s, a loads until 10 s.
 		s.items[1].at, s.items[1].work = 2*sec, 10e6
 		o := s.run(t)
-		if got := o.order()[2:]; got != c.order || o.batches[2].at != 20*sec {
-			t.Errorf("%s: %s at %v, want %s", c.what, got, o.batches[2].at, c.order)
+		if got := o.order()[2:]; got != c.order || o.Batches[2].At != 20*sec {
+			t.Errorf("%s: %s at %v, want %s", c.what, got, o.Batches[2].At, c.order)
 		}
 	}
 }
@@ -78,8 +78,8 @@ func TestClockworkRejects(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(8), spec: use("clockwork"), items: []arrival{{work: 20e6}, due(6*sec, 0, 9*sec), due(6*sec, 0, 30*sec), due(7*sec, 0, 26*sec)}}
 	o := s.run(t)
 	// The last could run at 25 s if the one before it did not.
-	if !slices.Equal(o.rejected, []scheduler.ItemID{1, 3}) || !slices.Equal(o.rejections(), []scheduler.Time{8*sec + 1, 25*sec + 1}) || o.order() != "AA" {
-		t.Errorf("%s, rejected %v at %v", o.order(), o.rejected, o.rejections())
+	if !slices.Equal(o.Rejected, []scheduler.ItemID{1, 3}) || !slices.Equal(o.rejections(), []scheduler.Time{8*sec + 1, 25*sec + 1}) || o.order() != "AA" {
+		t.Errorf("%s, rejected %v at %v", o.order(), o.Rejected, o.rejections())
 	}
 	for _, c := range []struct {
 		deadline scheduler.Time
@@ -91,8 +91,8 @@ func TestClockworkRejects(t *testing.T) {
 		{6*sec + 500*ms, nil, 1}, {0, nil, 1},
 	} {
 		s = scenario{models: abc(), devices: gpu(8), spec: use("clockwork"), items: []arrival{due(0, 0, c.deadline)}}
-		if o = s.run(t); o.loads != c.loads || !slices.Equal(o.rejections(), c.rejected) {
-			t.Errorf("deadline %v: %d loads, rejected at %v", c.deadline, o.loads, o.rejections())
+		if o = s.run(t); o.Loads != c.loads || !slices.Equal(o.rejections(), c.rejected) {
+			t.Errorf("deadline %v: %d loads, rejected at %v", c.deadline, o.Loads, o.rejections())
 		}
 	}
 }
@@ -102,7 +102,7 @@ func TestClockworkLoadsByDemand(t *testing.T) {
 	first := func(gb float64, items ...arrival) string {
 		s := scenario{models: abc(), devices: gpu(gb), spec: use("clockwork"), items: items}
 		o := s.run(t)
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			if ev.Kind == scheduler.LoadStarted {
 				return string(rune('a' + ev.Model))
 			}
@@ -146,7 +146,7 @@ func TestClockworkEvictsByDemand(t *testing.T) {
 		s := scenario{models: ones(abc()), devices: gpu(8), spec: use("clockwork"), items: items}
 		o := s.run(t)
 		loaded := scheduler.Time(0)
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			if ev.Kind == scheduler.LoadStarted && ev.Model == 2 {
 				loaded = ev.At
 			}
@@ -169,7 +169,7 @@ func TestClockworkKeepsRoomForABatch(t *testing.T) {
 	// a loads and runs until 6 s, b loads until 11 s and leaves for a's batch.
 	o := s.run(t)
 	if o.order() != "AABC" || !slices.Equal(o.starts(1), []scheduler.Time{11 * sec, 17 * sec, 22 * sec}) {
-		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.loads)
+		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.Loads)
 	}
 }
 
@@ -182,8 +182,8 @@ func TestClockworkReplicates(t *testing.T) {
 		for range c.waiting {
 			s.items = append(s.items, due(6*sec, 0, 17*sec))
 		}
-		if o := s.run(t); o.loads != c.loads {
-			t.Errorf("%d items wait: %d loads, want %d", c.waiting, o.loads, c.loads)
+		if o := s.run(t); o.Loads != c.loads {
+			t.Errorf("%d items wait: %d loads, want %d", c.waiting, o.Loads, c.loads)
 		}
 	}
 }
@@ -420,8 +420,8 @@ func TestClockworkAtTheEndOfTime(t *testing.T) {
 		models[0].Batch.PerItem, models[1].Load = long, [scheduler.Tiers]scheduler.Time{long, long}
 		s := scenario{models: models, devices: gpu(8), spec: use("clockwork", "window", c.window), horizon: scheduler.MaxTime / 2,
 			items: []arrival{due(0, 0, scheduler.MaxTime-1), due(0, 1, long+sec+1), due(0, 2, 6*sec+1), due(0, 0, 1), due(0, 2, 0)}}
-		if o := s.run(t); o.order() != c.order || o.counts.Rejected != 2 {
-			t.Errorf("window %s: %s, %+v; want %s", c.window, o.order(), o.counts, c.order)
+		if o := s.run(t); o.order() != c.order || o.Counts.Rejected != 2 {
+			t.Errorf("window %s: %s, %+v; want %s", c.window, o.order(), o.Counts, c.order)
 		}
 	}
 }

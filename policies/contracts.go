@@ -18,6 +18,9 @@ type Contracts struct {
 	// Waits: the policy may let work and a free slot wait for a time or for
 	// more items.
 	Waits bool
+	// Evicts: models may be evicted by a rule, for a limit or after a time, also
+	// where what comes next would have room beside them.
+	Evicts bool
 	// Pure: decisions depend on the view and the observed events alone.
 	Pure bool
 	// Bound limits how long a waiting item's model goes unvisited if visits
@@ -68,6 +71,9 @@ func (c Contracts) String() string {
 	if c.Waits {
 		s += "waits, "
 	}
+	if c.Evicts {
+		s += "evicts by rule, "
+	}
 	if c.Pure {
 		s += "pure, "
 	}
@@ -76,7 +82,7 @@ func (c Contracts) String() string {
 
 // declare works out the contracts of a composition.
 func (p *composed) declare(env *Env, parts *parts) Contracts {
-	c := Contracts{Pure: true, Waits: parts.waits}
+	c := Contracts{Pure: true, Waits: parts.waits, Evicts: p.limiter != nil || p.timed != nil}
 	oneSlot, memory := true, false
 	for i := range env.Devices {
 		oneSlot = oneSlot && env.Devices[i].Slots == 1

@@ -28,9 +28,9 @@ func pipeline() []scheduler.Model {
 
 // firstOf returns when the first batch of m started.
 func (o *outcome) firstOf(m scheduler.ModelID) scheduler.Time {
-	for _, b := range o.batches {
-		if b.model == m {
-			return b.at
+	for _, b := range o.Batches {
+		if b.Model == m {
+			return b.At
 		}
 	}
 	return scheduler.Never
@@ -76,7 +76,7 @@ func countsOnly(t *testing.T) {
 	items = append(items, burst(5*sec, "AA")...)
 	second := func(name string) scheduler.ModelID {
 		s := scenario{models: ones(abc()), devices: gpu(4), items: items, spec: use(name)}
-		return s.run(t).batches[1].model
+		return s.run(t).Batches[1].Model
 	}
 	if m := second("seed"); m != 0 {
 		t.Errorf("seed chose model %d, not the larger count", m)
@@ -101,8 +101,8 @@ func hashOrderTies(t *testing.T) {
 		t.Error("the port always broke the tie the same way")
 	}
 	first := func(spec policies.Spec, seed uint64) scheduler.ModelID {
-		s := scenario{models: pipeline(), devices: gpu(16), items: burst(0, "EDCBA"), spec: spec, env: policies.Env{Seed: seed}}
-		return s.run(t).batches[0].model
+		s := scenario{models: pipeline(), devices: gpu(16), items: burst(0, "EDCBA"), spec: spec, seed: seed}
+		return s.run(t).Batches[0].Model
 	}
 	permuted := map[scheduler.ModelID]bool{}
 	for seed := range uint64(20) {
@@ -128,7 +128,7 @@ func loadTimesUnused(t *testing.T) {
 	items := []arrival{{deadline: 1100 * sec}, {model: 1, deadline: 200 * sec}, {model: 1, deadline: 200 * sec}}
 	first := func(name string) scheduler.ModelID {
 		s := scenario{models: models, devices: gpu(4), items: items, spec: use(name)}
-		return s.run(t).batches[0].model
+		return s.run(t).Batches[0].Model
 	}
 	if m := first("seed"); m != 1 {
 		t.Errorf("seed weighed the load: model %d", m)
@@ -163,7 +163,7 @@ func maxBatchZero(t *testing.T) {
 	models[1].Batch.Max = 0
 	s := scenario{models: models, devices: gpu(8), spec: use("sticky")}
 	var bad *scheduler.ConfigError
-	if _, err := s.try(t); !errors.As(err, &bad) || bad.Field != "Models[1].Batch.Max" {
+	if _, err := s.try(); !errors.As(err, &bad) || bad.Field != "Models[1].Batch.Max" {
 		t.Errorf("a largest batch of 0: %v", err)
 	}
 }
@@ -173,7 +173,7 @@ func noLookAhead(t *testing.T) {
 	items := []arrival{{work: 20e6}, {model: 1, after: []int{0}}, {model: 2, after: []int{0}}, {after: []int{1, 2}}}
 	end := func(spec policies.Spec) scheduler.Time {
 		s := scenario{models: ones(abc()), devices: gpu(12), items: items, spec: spec}
-		return s.run(t).end
+		return s.run(t).End
 	}
 	seed, ahead := end(use("seed", "ties", "lowest")), end(policies.Spec{Use: "sticky", Prefetch: axis("dag")})
 	// 5 + 20 + 1 + 1 + 1: both loads pass while the first item runs.
@@ -190,7 +190,7 @@ func oneCurrentModel(t *testing.T) {
 	}
 	loads := func(spec policies.Spec) int {
 		s := scenario{models: pipeline(), devices: gpu(14.4), items: items, spec: spec}
-		return s.run(t).loads
+		return s.run(t).Loads
 	}
 	if n := loads(use("seed")); n != 50 {
 		t.Errorf("seed loaded %d times, want every time", n)
@@ -210,7 +210,7 @@ func overBudgetModel(t *testing.T) {
 	}
 	s := scenario{models: abc(), devices: gpu(3.9), spec: use("seed")}
 	var big *scheduler.TooBigError
-	if _, err := s.try(t); !errors.As(err, &big) || big.Model != "a" {
+	if _, err := s.try(); !errors.As(err, &big) || big.Model != "a" {
 		t.Errorf("a model over the budget: %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func semaphoreOnTotal(t *testing.T) {
 	over := func(spec policies.Spec) int {
 		s := scenario{models: models, devices: device, items: burst(0, "AB"), spec: spec}
 		n := 0
-		for _, ev := range s.run(t).events {
+		for _, ev := range s.run(t).Events {
 			if ev.Kind == scheduler.Note && ev.ID == scheduler.ReasonOverBudget {
 				n++
 				if missing := scheduler.Bytes(ev.Value); missing != 700*scheduler.MB {
@@ -244,7 +244,7 @@ func semaphoreOnTotal(t *testing.T) {
 	s := scenario{models: models, devices: device, items: append(burst(0, "AB"), burst(3*sec, "AA")...), spec: use("semaphore"), truth: slices.Clone(models)}
 	s.truth[0].Batch.PerItem = 30 * sec
 	notes := 0
-	for _, ev := range s.run(t).events {
+	for _, ev := range s.run(t).Events {
 		if ev.Kind == scheduler.Note && ev.At < 31*sec {
 			notes++
 		}
@@ -275,7 +275,7 @@ func unitsTruncated(t *testing.T) {
 	// Permits let 2 × 4.55 into 9.0; the ledger counts bytes.
 	two := []scheduler.Model{model("a", 4.55, sec, 1, 0, 10*sec), model("b", 4.55, sec, 1, 0, 10*sec)}
 	s := scenario{models: two, devices: gpu(9), items: burst(0, "AB"), spec: use("semaphore")}
-	if o := s.run(t); o.batches[1].at < o.done[0] {
+	if o := s.run(t); o.Batches[1].At < o.Done[0] {
 		t.Error("9.1 GB are resident in 9.0")
 	}
 	if b, err := scheduler.ParseBytes("0.29GB"); err != nil || b != 290*scheduler.MB {
@@ -323,10 +323,10 @@ func noActivations(t *testing.T) {
 		s := scenario{models: []scheduler.Model{m}, devices: gpu(gb), items: burst(0, "AAAAAAAA"), spec: spec}
 		o := s.run(t)
 		largest, missing := 0, scheduler.Bytes(0)
-		for _, b := range o.batches {
-			largest = max(largest, len(b.items))
+		for _, b := range o.Batches {
+			largest = max(largest, len(b.Items))
 		}
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			if ev.Kind == scheduler.Note && ev.ID == scheduler.ReasonOverBudget {
 				missing = max(missing, scheduler.Bytes(ev.Value))
 			}
@@ -366,7 +366,7 @@ func badSafety(t *testing.T) {
 		s := scenario{models: abc(), devices: gpu(16), spec: use("seed")}
 		s.devices[0].Budget = budget
 		var bad *scheduler.ConfigError
-		if _, err := s.try(t); !errors.As(err, &bad) || bad.Field != "Devices[0].Budget" {
+		if _, err := s.try(); !errors.As(err, &bad) || bad.Field != "Devices[0].Budget" {
 			t.Errorf("a budget of %d bytes: %v", budget, err)
 		}
 	}
@@ -393,8 +393,8 @@ func resolvedTooEarly(t *testing.T) {
 		t.Error("the port remembers what is done")
 	}
 	s := scenario{models: abc(), devices: gpu(8), items: []arrival{{}, {at: 20 * sec, model: 1, after: []int{0}}}, spec: use("sticky")}
-	if o := s.run(t); o.counts.Done != 2 {
-		t.Errorf("%d of 2 done", o.counts.Done)
+	if o := s.run(t); o.Counts.Done != 2 {
+		t.Errorf("%d of 2 done", o.Counts.Done)
 	}
 }
 
@@ -409,14 +409,14 @@ func hangingDependencies(t *testing.T) {
 	} {
 		s := scenario{models: abc(), devices: gpu(8), items: items, spec: use("sticky")}
 		var bad *scheduler.DependencyError
-		if _, err := s.try(t); !errors.As(err, &bad) || bad.What != what {
+		if _, err := s.try(); !errors.As(err, &bad) || bad.What != what {
 			t.Errorf("%s dependency: %v", what, err)
 		}
 	}
 	s := scenario{models: abc(), devices: gpu(8), items: []arrival{{}, {model: 1, after: []int{0}}}, spec: use("sticky"),
 		failed: func(ev scheduler.Event) bool { return ev.Kind == scheduler.BatchStarted && ev.Model == 0 }}
-	if o := s.run(t); o.counts.Failed != 1 || o.counts.Cancelled != 1 {
-		t.Errorf("a failed dependency: %+v, want its dependant cancelled", o.counts)
+	if o := s.run(t); o.Counts.Failed != 1 || o.Counts.Cancelled != 1 {
+		t.Errorf("a failed dependency: %+v, want its dependant cancelled", o.Counts)
 	}
 }
 
@@ -446,8 +446,8 @@ func swapRemove(t *testing.T) {
 		t.Error("the port keeps the order of submission")
 	}
 	s := scenario{models: abc(), devices: gpu(8), items: []arrival{{}, {model: 1, after: []int{0}}, {model: 1, after: []int{0}}, {model: 1, after: []int{0}}}, spec: use("sticky")}
-	if o := s.run(t); !slices.Equal(o.batches[1].items, []scheduler.ItemID{1, 2, 3}) {
-		t.Errorf("released items run as %v, want 1, 2, 3", o.batches[1].items)
+	if o := s.run(t); !slices.Equal(o.Batches[1].Items, []scheduler.ItemID{1, 2, 3}) {
+		t.Errorf("released items run as %v, want 1, 2, 3", o.Batches[1].Items)
 	}
 }
 
@@ -621,8 +621,8 @@ func poppedBeforeLoad(t *testing.T) {
 	for _, name := range policies.Builtin().Policies() {
 		s := scenario{models: abc(), devices: gpu(12), items: burst(0, "AAAAAAAAAAAA"), spec: use(name)}
 		s.devices[0].Slots = 2
-		if o := s.run(t); o.loads != 1 || o.counts.Done != 12 {
-			t.Errorf("%s: %d loads for one cold model, %d of 12 items done", name, o.loads, o.counts.Done)
+		if o := s.run(t); o.Loads != 1 || o.Counts.Done != 12 {
+			t.Errorf("%s: %d loads for one cold model, %d of 12 items done", name, o.Loads, o.Counts.Done)
 		}
 	}
 }
@@ -641,8 +641,8 @@ func lostOnCrash(t *testing.T) {
 			crashed = crashed || first
 			return first
 		}}
-		if o := s.run(t); o.counts.Done != 2 {
-			t.Errorf("%s: %d of 2 items survive a crash", name, o.counts.Done)
+		if o := s.run(t); o.Counts.Done != 2 {
+			t.Errorf("%s: %d of 2 items survive a crash", name, o.Counts.Done)
 		}
 	}
 }
@@ -655,7 +655,7 @@ func unknownModelDropped(t *testing.T) {
 	}
 	s := scenario{models: abc(), devices: gpu(8), items: []arrival{{model: 7}}, spec: use("seed")}
 	var bad *scheduler.FactError
-	if _, err := s.try(t); !errors.As(err, &bad) {
+	if _, err := s.try(); !errors.As(err, &bad) {
 		t.Errorf("an unknown model: %v", err)
 	}
 }
@@ -668,7 +668,7 @@ func unboundedQueue(t *testing.T) {
 		}
 		n := 0
 		o := s.run(t)
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			switch ev.Kind {
 			case scheduler.ItemArrived:
 				n++
@@ -680,7 +680,7 @@ func unboundedQueue(t *testing.T) {
 			}
 			most = max(most, n)
 		}
-		return most, o.counts.Rejected
+		return most, o.Counts.Rejected
 	}
 	if most, rejected := waiting(policies.Axis{}); most < 30 || rejected != 0 {
 		t.Errorf("without admit at most %d wait, %d rejected", most, rejected)
@@ -697,9 +697,9 @@ func wallClock(t *testing.T) {
 		t.Error("the port's items are the same in two runs")
 	}
 	for _, name := range policies.Builtin().Policies() {
-		run := func() log {
+		run := func() []scheduler.Event {
 			s := scenario{models: abc(), devices: gpu(8), items: burst(3*sec, "ABCAB"), spec: use(name)}
-			return s.run(t).events
+			return s.run(t).Events
 		}
 		if !slices.Equal(run(), run()) {
 			t.Errorf("%s: two runs differ", name)
@@ -735,7 +735,7 @@ func modelEnum(t *testing.T) {
 		s.models = append(s.models, model("m", 1, sec, 1, 0, sec))
 		s.items = append(s.items, arrival{model: scheduler.ModelID(i)})
 	}
-	if o := s.run(t); o.loads != 200 || o.counts.Done != 200 {
-		t.Errorf("%d loads, %d of 200 items done", o.loads, o.counts.Done)
+	if o := s.run(t); o.Loads != 200 || o.Counts.Done != 200 {
+		t.Errorf("%d loads, %d of 200 items done", o.Loads, o.Counts.Done)
 	}
 }

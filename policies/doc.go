@@ -20,9 +20,10 @@
 // # Contracts
 //
 // A built policy declares what holds for it (Contracts); the declaration
-// depends on the whole composition and the hardware. All policies are
-// deterministic and pure: the same view and the same observed events give the
-// same decision, so that a log can be replayed. Ties go to the lowest model id,
-// then to the oldest item. There is no floating point but in semaphore, whose
-// rule is made of it.
+// depends on the whole composition and the hardware. Package policytest holds
+// any policy to it. All policies are deterministic and pure: the same view and
+// the same observed events give the same decision, so that a log can be
+// replayed. Ties go to the lowest model id, then to the oldest item. There is no
+// floating point but in semaphore, whose rule is made of it, and in what is
+// computed of runs from outside, the bounds.
 package policies

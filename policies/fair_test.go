@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -135,7 +136,7 @@ func imbalance(order string) int {
 // What was charged for batches that a lost device took along is what they used.
 func TestFairQueueingAfterALoss(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(8), spec: use("wfq", "fill", false, "backoff", "0s"), items: append(burst(0, "AAAA"), burst(0, "BBBB")...),
-		truth: ones(abc()), facts: []scheduler.Event{{At: 7 * sec, Kind: scheduler.DeviceDown}, {At: 8 * sec, Kind: scheduler.DeviceUp}}}
+		truth: ones(abc()), outages: []policytest.Outage{{From: 7 * sec, Until: 8 * sec}}}
 	s.models[0].Batch.PerItem, s.truth[0].Batch.PerItem = 3*sec, 3*sec
 	// a's first batch ran for 2 of its 3 s: b runs for 2 s until it has had as much.
 	if o := s.run(t); o.order() != "ABBABBAAA" {

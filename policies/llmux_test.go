@@ -134,7 +134,7 @@ func TestCostAwareLearns(t *testing.T) {
 			if short > 0 {
 				want += 2 * sec
 			}
-			if got := s.run(t).done[first]; got != want {
+			if got := s.run(t).Done[first]; got != want {
 				t.Errorf("%s: the first of %d ended at %v, want %v", c.what, c.enough-short, got, want)
 			}
 		}

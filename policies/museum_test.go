@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -46,10 +47,19 @@ func victimGetsAnItem(t *testing.T) {
 	s.models[0].Unload = 3 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// With evict: single the choice is made again once a has left.
-		if o.order() != "ABA" && spec.Evict.Name != "single" || o.counts.Done != 3 {
+		if o.order() != "ABA" && spec.Evict.Name != "single" || o.Counts.Done != 3 {
 			t.Errorf("%+v: %s", spec, o.order())
 		}
 	})
+}
+
+// alone is a set of one policy without state, twin: one that has the bug.
+func alone(t *testing.T, p scheduler.Policy) *policies.Set {
+	set := &policies.Set{}
+	if err := set.Add(policies.Entry{Name: "twin", Kind: policies.KindWhole, New: func(*policies.Args) (any, error) { return p, nil }}); err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // The items of a never pause; whoever declares a bound visits b within it.
@@ -60,11 +70,11 @@ func neverPausing(t *testing.T) {
 	}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
 		// Exhaustive visits do not end here: the bound of polling is void.
-		if o.built.Contracts.Bound.Kind == policies.Unbounded || spec.Use == "polling" {
+		if o.Built.Contracts.Bound.Kind == policies.Unbounded || spec.Use == "polling" {
 			return
 		}
 		if at := o.firstOf(1); at > 80*sec {
-			t.Errorf("%s declares %v, b ran at %v", spec.Use, o.built.Contracts.Bound, at)
+			t.Errorf("%s declares %v, b ran at %v", spec.Use, o.Built.Contracts.Bound, at)
 		}
 	})
 }
@@ -74,8 +84,8 @@ func evictionsEndInAnotherOrder(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(9), spec: use("sticky"), items: append(burst(0, "A"), append(burst(10*sec, "B"), burst(20*sec, "C")...)...)}
 	s.models[2].Bytes = 8 * scheduler.GB
 	s.models[0].Unload, s.models[1].Unload = 5*sec, sec
-	if o := s.run(t); o.evicts != 2 || o.firstOf(2) != 30*sec {
-		t.Errorf("%d evictions, c ran at %v; want 2 and 30s", o.evicts, o.firstOf(2))
+	if o := s.run(t); o.Evicts != 2 || o.firstOf(2) != 30*sec {
+		t.Errorf("%d evictions, c ran at %v; want 2 and 30s", o.Evicts, o.firstOf(2))
 	}
 }
 
@@ -86,11 +96,11 @@ func residentRunsDuringLoad(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(8), items: items}
 	s.models[0].Unload = 2 * sec
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if !o.built.Contracts.WorkConserving || spec.Evict.Name != "" {
+		if !o.Built.Contracts.WorkConserving || spec.Evict.Name != "" {
 			return
 		}
-		if last := o.batches[3]; last.model != 2 || last.at != 21*sec || !last.fill {
-			t.Errorf("%s: batches %v, want c's last at 21s while b comes", spec.Use, o.batches)
+		if last := o.Batches[3]; last.Model != 2 || last.At != 21*sec || !last.Fill {
+			t.Errorf("%s: batches %v, want c's last at 21s while b comes", spec.Use, o.Batches)
 		}
 	})
 }
@@ -98,8 +108,8 @@ func residentRunsDuringLoad(t *testing.T) {
 func manyItemsOneColdModel(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: append(burst(0, "AAA"), append(burst(sec, "AAA"), burst(4*sec, "AAA")...)...)}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if o.loads != 1 || o.counts.Done != 9 {
-			t.Errorf("%+v: %d loads, %d done", spec, o.loads, o.counts.Done)
+		if o.Loads != 1 || o.Counts.Done != 9 {
+			t.Errorf("%+v: %d loads, %d done", spec, o.Loads, o.Counts.Done)
 		}
 	})
 }
@@ -121,8 +131,8 @@ func fewVictims(t *testing.T) {
 		if spec.Evict.Name != "" || spec.Use == "seed" || spec.Use == "semaphore" {
 			return // these keep one at a time, or let all go
 		}
-		if o.evicts != 1 {
-			t.Errorf("%+v: %d victims for 1 GB", spec, o.evicts)
+		if o.Evicts != 1 {
+			t.Errorf("%+v: %d victims for 1 GB", spec, o.Evicts)
 		}
 	})
 }
@@ -133,7 +143,7 @@ func endsBeforeLeaving(t *testing.T) {
 		s := scenario{models: abc(), devices: gpu(12), items: append(burst(0, "A"), burst(at, "B")...)}
 		for _, use := range []string{"sticky", "fifo", "oldest", "max-wait", "polling", "priority", "longest"} {
 			s.spec = policies.Spec{Use: use, Evict: axis("count", "max", 1)}
-			if o := s.run(t); o.order() != "AB" || o.evicts != 1 || o.firstOf(1) != 11*sec {
+			if o := s.run(t); o.order() != "AB" || o.Evicts != 1 || o.firstOf(1) != 11*sec {
 				t.Errorf("%s, b at %v: %s, b ran at %v", use, at, o.order(), o.firstOf(1))
 			}
 		}
@@ -144,8 +154,8 @@ func endsBeforeLeaving(t *testing.T) {
 func runsBeforeLeaving(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(4), items: append(burst(0, "A"), append(burst(100*ms, "BBB"), arrival{at: 200 * ms, model: 1, priority: 9, deadline: sec})...)}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if o.batches[0].model != 0 || o.loads != 2 {
-			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.loads)
+		if o.Batches[0].Model != 0 || o.Loads != 2 {
+			t.Errorf("%+v: %s with %d loads", spec, o.order(), o.Loads)
 		}
 	})
 }
@@ -158,14 +168,14 @@ func arrivalDuringTimedEviction(t *testing.T) {
 	for _, evict := range []policies.Axis{axis("ttl", "idle", "1s"), axis("keep-alive", "idle", "1s")} {
 		for _, name := range policies.Builtin().Names(policies.KindSelector) {
 			s.spec = policies.Spec{Use: name, Evict: evict}
-			if o := s.run(t); o.end != 16*sec || o.loads != 2 {
-				t.Errorf("%s, %s: end %v after %d loads, want 16s after 2", name, evict.Name, o.end, o.loads)
+			if o := s.run(t); o.End != 16*sec || o.Loads != 2 {
+				t.Errorf("%s, %s: end %v after %d loads, want 16s after 2", name, evict.Name, o.End, o.Loads)
 			}
 		}
 	}
-	s.policy = func() scheduler.Policy { return loadsOnArrival{} }
+	s.set, s.spec = alone(t, loadsOnArrival{}), use("twin")
 	var lost *scheduler.LostWakeupError
-	if _, err := s.try(t); !errors.As(err, &lost) {
+	if _, err := s.try(); !errors.As(err, &lost) {
 		t.Errorf("who loads when an item arrives, and only then: %v", err)
 	}
 }
@@ -201,13 +211,13 @@ func groupedByModel(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(4), items: burst(0, "ABAACABC")}
 	for _, name := range []string{"sticky", "max-wait", "oldest", "polling", "time-slice", "llama-swap-612"} {
 		s.spec = use(name)
-		if o := s.run(t); o.order() != "AAAABBCC" || o.switches != 2 {
-			t.Errorf("%s: %s with %d switches, want AAAABBCC with 2", name, o.order(), o.switches)
+		if o := s.run(t); o.order() != "AAAABBCC" || o.Switches != 2 {
+			t.Errorf("%s: %s with %d switches, want AAAABBCC with 2", name, o.order(), o.Switches)
 		}
 	}
 	s.spec = use("fifo")
-	if o := s.run(t); o.switches != 6 {
-		t.Errorf("fifo: %s with %d switches, want 6", o.order(), o.switches)
+	if o := s.run(t); o.Switches != 6 {
+		t.Errorf("fifo: %s with %d switches, want 6", o.order(), o.Switches)
 	}
 }
 
@@ -217,7 +227,7 @@ func neverFits(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: burst(0, "AB"), spec: use("fifo")}
 	s.models[1].Bytes = 8*scheduler.GB + 1
 	var bad *scheduler.TooBigError
-	if _, err := s.try(t); !errors.As(err, &bad) {
+	if _, err := s.try(); !errors.As(err, &bad) {
 		t.Errorf("8 GB and a byte on 8 GB: %v", err)
 	}
 	s.models[1].Bytes = 7 * scheduler.GB
@@ -225,10 +235,10 @@ func neverFits(t *testing.T) {
 	for at := scheduler.Time(11); at < 70; at += 2 {
 		s.items = append(s.items, burst(at*sec, "A")...)
 	}
-	s.facts = []scheduler.Event{{At: 9 * sec, Kind: scheduler.MemoryObserved, Value: int64(2 * scheduler.GB)}, {At: 60 * sec, Kind: scheduler.MemoryObserved}}
+	s.foreign = []policytest.Foreign{{At: 9 * sec, Bytes: 2 * scheduler.GB}, {At: 60 * sec}}
 	every(t, s, func(t *testing.T, spec policies.Spec, o *outcome) {
-		if o.counts.Done != int64(len(s.items)) {
-			t.Errorf("%+v: %d of %d done", spec, o.counts.Done, len(s.items))
+		if o.Counts.Done != int64(len(s.items)) {
+			t.Errorf("%+v: %d of %d done", spec, o.Counts.Done, len(s.items))
 		}
 		if at := o.loaded(1); at < 60*sec {
 			t.Errorf("%+v: b was loaded at %v, where there was no room", spec, at)
@@ -240,7 +250,7 @@ func neverFits(t *testing.T) {
 			t.Errorf("%+v: %d evictions in vain", spec, n)
 		}
 	})
-	s.policy = func() scheduler.Policy { return makesRoom{} }
+	s.set, s.spec = alone(t, makesRoom{}), use("twin")
 	if o := s.run(t); evictedBefore(o, 60*sec) < 2 {
 		t.Errorf("who evicts before asking whether that is enough makes %d evictions in vain", evictedBefore(o, 60*sec))
 	}
@@ -248,7 +258,7 @@ func neverFits(t *testing.T) {
 
 func evictedBefore(o *outcome, end scheduler.Time) int {
 	n := 0
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.EvictStarted && ev.At < end {
 			n++
 		}

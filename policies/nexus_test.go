@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -45,8 +46,8 @@ func (o *outcome) sizes(devices int, from, until scheduler.Time) string {
 	for d := range scheduler.DeviceID(devices) {
 		seen := map[string]bool{}
 		var names []string
-		for _, b := range o.batches {
-			if name := fmt.Sprintf("%c%d", 'a'+b.model, len(b.items)); b.device == d && b.at >= from && b.at < until && !seen[name] {
+		for _, b := range o.Batches {
+			if name := fmt.Sprintf("%c%d", 'a'+b.Model, len(b.Items)); b.Device == d && b.At >= from && b.At < until && !seen[name] {
 				seen[name] = true
 				names = append(names, name)
 			}
@@ -157,10 +158,10 @@ func TestNexusPlansAnewPerEpoch(t *testing.T) {
 	}{{"30s", 40 * sec}, {"20s", 30 * sec}} {
 		s := scenario{models: abc(), devices: gpu(8), spec: use("nexus", "epoch", c.epoch),
 			items: inOrder([]arrival{due(0, 0, 10*sec), due(10*sec, 0, 20*sec)}, flood(12*sec, 0, 60, 10*sec))}
-		for _, b := range s.run(t).batches {
+		for _, b := range s.run(t).Batches {
 			// Ten seconds over 61 items: more than one a second, so 5 in half the time.
-			if want := 1; b.at < c.change && len(b.items) != want || b.at >= c.change && len(b.items) != 5 && b.at < 60*sec {
-				t.Errorf("epoch %s: a batch of %d at %v", c.epoch, len(b.items), b.at)
+			if want := 1; b.At < c.change && len(b.Items) != want || b.At >= c.change && len(b.Items) != 5 && b.At < 60*sec {
+				t.Errorf("epoch %s: a batch of %d at %v", c.epoch, len(b.Items), b.At)
 			}
 		}
 	}
@@ -196,22 +197,22 @@ func TestNexusTurns(t *testing.T) {
 // comes is used.
 func TestNexusPlansAroundLostDevices(t *testing.T) {
 	s := scenario{models: abc(), devices: gpus(2, 12), spec: use("nexus"), items: inOrder(burst(0, "AABB"), burst(10*sec, "AB"), burst(35*sec, "A")),
-		facts: []scheduler.Event{{At: 9 * sec, Kind: scheduler.DeviceDown}, {At: 30 * sec, Kind: scheduler.DeviceUp}}}
+		outages: []policytest.Outage{{From: 9 * sec, Until: 30 * sec}}}
 	o := s.run(t)
-	for _, b := range o.batches {
-		want := scheduler.DeviceID(b.model) // as much as there can be came at once: a device each
+	for _, b := range o.Batches {
+		want := scheduler.DeviceID(b.Model) // as much as there can be came at once: a device each
 		switch {
-		case b.at >= 30*sec:
+		case b.At >= 30*sec:
 			want = 0
-		case b.at >= 9*sec:
+		case b.At >= 9*sec:
 			want = 1
 		}
-		if b.device != want {
-			t.Errorf("a batch of model %d at %v on %d", b.model, b.at, b.device)
+		if b.Device != want {
+			t.Errorf("a batch of model %d at %v on %d", b.Model, b.At, b.Device)
 		}
 	}
-	if o.counts.Done != 7 {
-		t.Errorf("%+v", o.counts)
+	if o.Counts.Done != 7 {
+		t.Errorf("%+v", o.Counts)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 // served returns the items of a log in the order in which they were dispatched.
 func (o *outcome) served() []scheduler.ItemID {
 	var ids []scheduler.ItemID
-	for _, b := range o.batches {
-		ids = append(ids, b.items...)
+	for _, b := range o.Batches {
+		ids = append(ids, b.Items...)
 	}
 	return ids
 }
@@ -128,8 +128,8 @@ func TestTenantsShareTime(t *testing.T) {
 			return ev.Kind == scheduler.BatchStarted && fails%7 == 0
 		}}
 	o := s.run(t)
-	if o.counts.Done != 120 {
-		t.Fatalf("%d of 120 done", o.counts.Done)
+	if o.Counts.Done != 120 {
+		t.Fatalf("%d of 120 done", o.Counts.Done)
 	}
 	one, two, seen := int64(0), int64(0), map[scheduler.ItemID]bool{}
 	for _, id := range o.served()[:60] {

@@ -1,10 +1,12 @@
 package policies_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 	"pgregory.net/rapid"
 )
@@ -32,7 +34,7 @@ func TestPinnedOnOneDevice(t *testing.T) {
 		spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
 	o := s.run(t)
 	held, where := 0, map[scheduler.ModelID]scheduler.DeviceID{}
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		switch ev.Kind {
 		case scheduler.ModelHeld:
 			held++
@@ -43,8 +45,8 @@ func TestPinnedOnOneDevice(t *testing.T) {
 			}
 		}
 	}
-	if held != 1 || o.loads != 3 || o.order() != "AAAAB" {
-		t.Errorf("%d holds, %d loads, order %s", held, o.loads, o.order())
+	if held != 1 || o.Loads != 3 || o.order() != "AAAAB" {
+		t.Errorf("%d holds, %d loads, order %s", held, o.Loads, o.order())
 	}
 }
 
@@ -53,20 +55,16 @@ func TestPinnedOnOneDevice(t *testing.T) {
 func TestPinnedAgainAfterALoss(t *testing.T) {
 	s := scenario{models: quick(), devices: cards(4, 4), items: append(burst(0, "AAAA"), burst(30*sec, "ABAA")...),
 		spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
-	fact := func(at scheduler.Time, k scheduler.Kind, d scheduler.DeviceID) {
-		s.facts = append(s.facts, scheduler.Event{At: at, Kind: k, Model: scheduler.NoModel, Device: d})
-	}
-	fact(20*sec, scheduler.DeviceDown, 0)
-	fact(25*sec, scheduler.DeviceUp, 0)
+	s.outages = []policytest.Outage{{Device: 0, From: 20 * sec, Until: 25 * sec}}
 	o := s.run(t)
 	var held []scheduler.DeviceID
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.ModelHeld {
 			held = append(held, ev.Device)
 		}
 	}
-	if len(held) != 2 || held[0] != 0 || held[1] != 1 || o.counts.Done != 8 {
-		t.Errorf("held on %v, %+v", held, o.counts)
+	if len(held) != 2 || held[0] != 0 || held[1] != 1 || o.Counts.Done != 8 {
+		t.Errorf("held on %v, %+v", held, o.Counts)
 	}
 }
 
@@ -79,8 +77,8 @@ func TestNoRoomForAnItemAnyMore(t *testing.T) {
 		spec:  policies.Spec{Use: "longest", Params: pairs([]any{"fill", false}), Place: axis("first"), Pin: []string{"a"}}}
 	s.models[1].Batch.Memory = scheduler.GB
 	o := s.run(t)
-	if o.done[5] != 21*sec || o.done[4] != 24*sec {
-		t.Errorf("a done at %v, the last b at %v", o.done[5], o.done[4])
+	if o.Done[5] != 21*sec || o.Done[4] != 24*sec {
+		t.Errorf("a done at %v, the last b at %v", o.Done[5], o.Done[4])
 	}
 }
 
@@ -92,32 +90,32 @@ func TestPinsLeaveRoomForEachOther(t *testing.T) {
 	s.models[1].Batch.Memory = scheduler.GB
 	o := s.run(t)
 	on := map[scheduler.ModelID]scheduler.DeviceID{}
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.ModelHeld {
 			on[ev.Model] = ev.Device
 		}
 	}
-	if len(on) != 2 || on[1] != 0 || on[0] != 1 || o.counts.Done != 4 {
-		t.Errorf("held %v, %+v", on, o.counts)
+	if len(on) != 2 || on[1] != 0 || on[0] != 1 || o.Counts.Done != 4 {
+		t.Errorf("held %v, %+v", on, o.Counts)
 	}
 }
 
-// The device where a is held is lost for good: its copy beside b is not held,
+// The device where a is held is lost for long: its copy beside b is not held,
 // or b would have no room for an item.
 func TestCopyOfALostPin(t *testing.T) {
 	s := scenario{models: itemed([]scheduler.Model{model("a", 6, 100*ms, 1, 0, sec), model("b", 3.5, 100*ms, 1, 0, sec)}, 0, 1), devices: cards(10, 10),
-		items: append(burst(0, "B"), append(burst(5*sec, "A"), append(burst(10*sec, "AAA"), burst(30*sec, "BAB")...)...)...),
-		spec:  policies.Spec{Use: "sticky", Pin: []string{"a", "b"}},
-		facts: []scheduler.Event{{At: 20 * sec, Kind: scheduler.DeviceDown, Model: scheduler.NoModel, Device: 1}}}
+		items:   append(burst(0, "B"), append(burst(5*sec, "A"), append(burst(10*sec, "AAA"), burst(30*sec, "BAB")...)...)...),
+		spec:    policies.Spec{Use: "sticky", Pin: []string{"a", "b"}},
+		outages: []policytest.Outage{{Device: 1, From: 20 * sec, Until: 1000 * sec}}}
 	o := s.run(t)
 	copies := 0
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.LoadFinished && ev.Model == 0 && ev.Device == 0 && ev.At < 20*sec {
 			copies++
 		}
 	}
-	if copies != 1 || o.counts.Done != 8 {
-		t.Errorf("%d copies, %+v", copies, o.counts)
+	if copies != 1 || o.Counts.Done != 8 || o.End > 100*sec {
+		t.Errorf("%d copies, %+v by %v", copies, o.Counts, o.End)
 	}
 }
 
@@ -200,47 +198,45 @@ func itemed(models []scheduler.Model, gb ...scheduler.Bytes) []scheduler.Model {
 func TestPinsDrain(t *testing.T) {
 	refused, accepted, replicas := 0, 0, 0
 	rapid.Check(t, func(r *rapid.T) {
-		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: drawComposition(r)}
-		if _, err := policies.Builtin().New(policies.Spec{Use: s.spec.Use, Params: s.spec.Params, Place: axis("first")}, policies.Env{Models: s.models, Devices: s.devices}); err != nil {
-			s.spec = use("sticky") // it decides everything itself
+		w := policytest.Draw(rapid.Uint64().Draw(r, "world"), policytest.Shape{Models: 6, Items: 30, Devices: 3, Slots: 2, Unload: true, Memory: true, DAG: true, Tags: true, Priority: true, Ticks: true})
+		spec := drawComposition(r)
+		if whole(spec.Use) {
+			spec = use("sticky")
 		}
-		complete(r, &s.spec, s.models)
-		for i := range s.models {
+		complete(r, &spec, w.Models)
+		for i := range w.Models {
 			if rapid.IntRange(0, 2).Draw(r, "pin") == 0 {
-				s.spec.Pin = append(s.spec.Pin, s.models[i].Name)
+				spec.Pin = append(spec.Pin, w.Models[i].Name)
 			}
 		}
 		if rapid.IntRange(0, 3).Draw(r, "plan") == 0 {
 			where := map[string]any{}
-			for i := range s.models {
-				where[s.models[i].Name] = rapid.SampledFrom(s.devices).Draw(r, "on").Name
+			for i := range w.Models {
+				where[w.Models[i].Name] = rapid.SampledFrom(w.Devices).Draw(r, "on").Name
 			}
-			s.spec.Place = axis("planned", "map", where)
+			spec.Place = axis("planned", "map", where)
 		}
-		if _, err := policies.Builtin().New(s.spec, policies.Env{Models: s.models, Devices: s.devices}); err != nil {
+		if rapid.Bool().Draw(r, "loss") {
+			from := rapid.SampledFrom([]scheduler.Time{1, 2 * sec, 9 * sec}).Draw(r, "from")
+			w.Outages = []policytest.Outage{{Device: scheduler.DeviceID(rapid.IntRange(0, len(w.Devices)-1).Draw(r, "lost")), From: from, Until: from + 3*sec}}
+		}
+		o, err := w.Run(policies.Builtin(), spec)
+		if bad := (*policies.SpecError)(nil); errors.As(err, &bad) {
 			if text := err.Error(); !strings.Contains(text, "room for") && !strings.Contains(text, "takes no pin") {
-				r.Fatalf("%+v: %v", s.spec, err)
+				r.Fatalf("%+v: %v", spec, err)
 			}
 			refused++
 			return
 		}
-		s.items = drawItems(r, len(s.models), false)
-		if rapid.Bool().Draw(r, "loss") {
-			lost := scheduler.DeviceID(rapid.IntRange(0, len(s.devices)-1).Draw(r, "lost"))
-			at := rapid.SampledFrom([]scheduler.Time{1, 2 * sec, 9 * sec}).Draw(r, "at")
-			s.facts = []scheduler.Event{{At: at, Kind: scheduler.DeviceDown, Model: scheduler.NoModel, Device: lost},
-				{At: at + 3*sec, Kind: scheduler.DeviceUp, Model: scheduler.NoModel, Device: lost}}
-		}
-		o, err := s.try(t)
 		if err != nil {
-			r.Fatalf("%+v: %v\n%s", s.spec, err, o.dump())
+			r.Fatalf("%+v: %v\n%s", spec, err, o.Dump())
 		}
-		if c := o.counts; c.Done+c.Failed+c.Rejected+c.Cancelled != int64(len(s.items)) {
-			r.Fatalf("%+v: not drained: %+v\n%s", s.spec, c, o.dump())
+		if c := o.Counts; c.Done+c.Failed+c.Rejected+c.Cancelled != int64(len(w.Items)) {
+			r.Fatalf("%+v: not drained: %+v\n%s", spec, c, o.Dump())
 		}
 		accepted++
 		on := map[scheduler.ModelID]scheduler.DeviceID{}
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			switch d, ok := on[ev.Model]; {
 			case ev.Kind == scheduler.ModelHeld:
 				on[ev.Model] = ev.Device

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 	"github.com/vramsim/vramsim/scheduler/coretest"
 )
@@ -149,26 +150,26 @@ func TestKeysOverridePresets(t *testing.T) {
 func TestPresetsDrain(t *testing.T) {
 	names := policies.Builtin().Names(policies.KindPreset)
 	coretest.Check(t, 200, func(r *rapid.T) {
-		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: use(rapid.SampledFrom(names).Draw(r, "preset"))}
-		switch s.spec.Use {
+		w := policytest.Draw(rapid.Uint64().Draw(r, "world"), policytest.Shape{Models: 6, Items: 30, Devices: 3, Slots: 2, Unload: true, Memory: true, DAG: true, Tags: true, Priority: true, Ticks: true})
+		spec := use(rapid.SampledFrom(names).Draw(r, "preset"))
+		switch spec.Use {
 		case "llama-swap-matrix":
-			s.spec.Evict.Name = "matrix"
-			complete(r, &s.spec, s.models)
+			spec.Evict.Name = "matrix"
+			complete(r, &spec, w.Models)
 		case "alpaserve":
 			plan := map[string]any{}
-			for i := range s.models {
-				fits := slices.DeleteFunc(slices.Clone(s.devices), func(d scheduler.Device) bool { return s.models[i].Bytes+s.models[i].Batch.Memory > d.Budget })
-				plan[s.models[i].Name] = rapid.SampledFrom(fits).Draw(r, "device").Name
+			for i := range w.Models {
+				fits := slices.DeleteFunc(slices.Clone(w.Devices), func(d scheduler.Device) bool { return w.Models[i].Bytes+w.Models[i].Batch.Memory > d.Budget })
+				plan[w.Models[i].Name] = rapid.SampledFrom(fits).Draw(r, "device").Name
 			}
-			s.spec.Place = axis("planned", "map", plan)
+			spec.Place = axis("planned", "map", plan)
 		}
-		s.items = drawItems(r, len(s.models), false)
-		o, err := s.try(t)
+		o, err := w.Run(policies.Builtin(), spec)
 		if err != nil {
-			r.Fatalf("%s: %v\n%s", s.spec.Use, err, o.dump())
+			r.Fatalf("%s: %v\n%s", spec.Use, err, o.Dump())
 		}
-		if c := o.counts; c.Done+c.Rejected+c.Cancelled != int64(len(s.items)) {
-			r.Fatalf("%s: not drained: %+v\n%s", s.spec.Use, c, o.dump())
+		if c := o.Counts; c.Done+c.Rejected+c.Cancelled != int64(len(w.Items)) {
+			r.Fatalf("%s: not drained: %+v\n%s", spec.Use, c, o.Dump())
 		}
 	})
 }

@@ -59,8 +59,8 @@ func TestQLMOrdersQueues(t *testing.T) {
 	}{{policies.Axis{}, []scheduler.ItemID{1, 0}}, {axis("fifo"), []scheduler.ItemID{0, 1}}} {
 		s := scenario{models: ones(abc()), devices: gpu(4), items: []arrival{due(0, 0, 90*sec), due(0, 0, 80*sec)}, spec: policies.Spec{Use: "qlm", Order: c.order}}
 		var got []scheduler.ItemID
-		for _, b := range s.run(t).batches {
-			got = append(got, b.items...)
+		for _, b := range s.run(t).Batches {
+			got = append(got, b.Items...)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("order %q: %v, want %v", c.order.Name, got, c.want)
@@ -108,7 +108,7 @@ func bestOrder(v *scheduler.View, bucket scheduler.Time) (groups []oneGroup, reo
 		return groups, false
 	}
 	best := groups
-	permute(slices.Clone(groups), 0, func(order []oneGroup) {
+	allOrders(slices.Clone(groups), 0, func(order []oneGroup) {
 		if late, ends := costOf(v, order); late < least || late == least && ends < sum {
 			least, sum, best, reordered = late, ends, slices.Clone(order), true
 		}
@@ -131,9 +131,9 @@ func costOf(v *scheduler.View, order []oneGroup) (late int, sum scheduler.Time) 
 	return late, sum
 }
 
-// permute calls f with every order of what is from place i on, first those
+// allOrders calls f with every order of what is from place i on, first those
 // that begin with the earlier ones.
-func permute(order []oneGroup, i int, f func([]oneGroup)) {
+func allOrders(order []oneGroup, i int, f func([]oneGroup)) {
 	if i == len(order) {
 		f(order)
 		return
@@ -142,7 +142,7 @@ func permute(order []oneGroup, i int, f func([]oneGroup)) {
 		g := order[j]
 		copy(order[i+1:j+1], order[i:j])
 		order[i] = g
-		permute(order, i+1, f)
+		allOrders(order, i+1, f)
 		copy(order[i:j], order[i+1:j+1])
 		order[j] = g
 	}

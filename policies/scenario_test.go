@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -81,8 +82,8 @@ func TestOrderInsideAQueue(t *testing.T) {
 	} {
 		s := scenario{models: ones(abc()), devices: gpu(4), items: c.items, spec: policies.Spec{Use: "fifo", Order: axis(c.order)}}
 		var got []scheduler.ItemID
-		for _, b := range s.run(t).batches {
-			got = append(got, b.items...)
+		for _, b := range s.run(t).Batches {
+			got = append(got, b.Items...)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("order %s: items %v, want %v", c.order, got, c.want)
@@ -121,8 +122,8 @@ func TestLoadsOfReferenceStrings(t *testing.T) {
 		for i, m := range c.seq {
 			s.items = append(s.items, arrival{at: scheduler.Time(i) * sec, model: scheduler.ModelID(m)})
 		}
-		if o := s.run(t); o.loads != c.want {
-			t.Errorf("%s on %v of %v GB: %d loads, want %d", c.evict, c.seq, c.gb, o.loads, c.want)
+		if o := s.run(t); o.Loads != c.want {
+			t.Errorf("%s on %v of %v GB: %d loads, want %d", c.evict, c.seq, c.gb, o.Loads, c.want)
 		}
 	}
 }
@@ -142,11 +143,11 @@ func TestMemoryAnomaly(t *testing.T) {
 		}
 		o := s.run(t)
 		var order []scheduler.ItemID
-		for _, b := range o.batches {
-			order = append(order, b.items...)
+		for _, b := range o.Batches {
+			order = append(order, b.Items...)
 		}
-		if o.end != c.end || o.loads != 4 || !slices.Equal(order, c.order) {
-			t.Errorf("%v GB: end %v, %d loads, order %v; want %v, 4, %v", c.gb, o.end, o.loads, order, c.end, c.order)
+		if o.End != c.end || o.Loads != 4 || !slices.Equal(order, c.order) {
+			t.Errorf("%v GB: end %v, %d loads, order %v; want %v, 4, %v", c.gb, o.End, o.Loads, order, c.end, c.order)
 		}
 	}
 }
@@ -171,8 +172,8 @@ func TestGrahamAnomaly(t *testing.T) {
 			}
 			s.items = append(s.items, it)
 		}
-		if o := s.run(t); o.end != c.want*sec {
-			t.Errorf("%d slots, times less %d: end %v, want %ds", c.slots, c.less, o.end, c.want)
+		if o := s.run(t); o.End != c.want*sec {
+			t.Errorf("%d slots, times less %d: end %v, want %ds", c.slots, c.less, o.End, c.want)
 		}
 	}
 }
@@ -187,11 +188,11 @@ func TestTTL(t *testing.T) {
 		s := scenario{models: abc(), devices: gpu(8), spec: policies.Spec{Use: "fifo", Evict: axis("ttl", "idle", c.idle)},
 			items: append(burst(0, "A"), append(burst(10*sec, "A"), burst(100*sec, "A")...)...)}
 		o := s.run(t)
-		if o.loads != c.loads || o.end != c.end {
-			t.Errorf("idle %s: %d loads until %v, want %d until %v", c.idle, o.loads, o.end, c.loads, c.end)
+		if o.Loads != c.loads || o.End != c.end {
+			t.Errorf("idle %s: %d loads until %v, want %d until %v", c.idle, o.Loads, o.End, c.loads, c.end)
 		}
-		if c.idle == "0s" && o.evicts != 3 {
-			t.Errorf("idle 0s: %d evictions, want one after each batch", o.evicts)
+		if c.idle == "0s" && o.Evicts != 3 {
+			t.Errorf("idle 0s: %d evictions, want one after each batch", o.Evicts)
 		}
 	}
 }
@@ -213,11 +214,11 @@ func TestVisitsThatWait(t *testing.T) {
 	} {
 		s := scenario{models: abc(), devices: gpu(4), items: items, spec: policies.Spec{Use: c.use, Visit: c.visit}}
 		o := s.run(t)
-		if o.order() != c.want || o.end != c.end {
-			t.Errorf("%s %v: %s until %v, want %s until %v", c.use, c.visit, o.order(), o.end, c.want, c.end)
+		if o.order() != c.want || o.End != c.end {
+			t.Errorf("%s %v: %s until %v, want %s until %v", c.use, c.visit, o.order(), o.End, c.want, c.end)
 		}
-		if want := c.visit.Name != "exhaustive"; o.built.Waits != want || o.built.Contracts.Waits != want {
-			t.Errorf("%v: waits %v, want %v", c.visit, o.built.Waits, want)
+		if want := c.visit.Name != "exhaustive"; o.Built.Waits != want || o.Built.Contracts.Waits != want {
+			t.Errorf("%v: waits %v, want %v", c.visit, o.Built.Waits, want)
 		}
 	}
 }
@@ -230,9 +231,9 @@ func TestMaxWait(t *testing.T) {
 	items = slices.Insert(items, 1, arrival{model: 1})
 	start := func(spec policies.Spec) scheduler.Time {
 		s := scenario{models: ones(abc()), devices: gpu(4), items: items, spec: spec}
-		for _, b := range s.run(t).batches {
-			if b.model == 1 {
-				return b.at
+		for _, b := range s.run(t).Batches {
+			if b.Model == 1 {
+				return b.At
 			}
 		}
 		t.Fatal("b never ran")
@@ -284,8 +285,8 @@ func TestUrgentWhileTheBatcherWaits(t *testing.T) {
 
 func TestAccumulateNoMoreThanABatch(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), items: burst(0, "AAAAAAAA"), spec: policies.Spec{Use: "fifo", Batch: axis("accumulate", "items", 10, "timeout", "60s")}}
-	if o := s.run(t); o.batches[0].at != 5*sec {
-		t.Errorf("a full batch of 8 started at %v", o.batches[0].at)
+	if o := s.run(t); o.Batches[0].At != 5*sec {
+		t.Errorf("a full batch of 8 started at %v", o.Batches[0].At)
 	}
 }
 
@@ -298,7 +299,7 @@ func TestTargetIsServedFirst(t *testing.T) {
 	}
 	// The same after a device was lost in the middle of a claim.
 	s = scenario{models: ones(abc()), devices: gpu(4), spec: use("longest"), items: append(burst(0, "A"), append(burst(5500*ms, "BB"), burst(22*sec, "AAAAA")...)...),
-		facts: []scheduler.Event{{At: 7 * sec, Kind: scheduler.DeviceDown}, {At: 20 * sec, Kind: scheduler.DeviceUp}}}
+		outages: []policytest.Outage{{From: 7 * sec, Until: 20 * sec}}}
 	s.models[0].Unload = 3 * sec
 	if o := s.run(t); o.firstOf(1) != 25*sec {
 		t.Errorf("b was loaded at 25s and ran at %v", o.firstOf(1))
@@ -313,7 +314,7 @@ func TestTargetIsNoVictim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := scheduler.Drive(t.Context(), core, newWorld(&s)); err != nil {
+	if err := scheduler.Drive(t.Context(), core, s.world().Machine()); err != nil {
 		t.Fatal(err)
 	}
 	if v := core.View(); v.State(0, 0) != scheduler.Resident || !v.Evictable(0, 0) {
@@ -334,8 +335,8 @@ func TestFill(t *testing.T) {
 		if fill {
 			want, end = "AAAAB", 12*sec
 		}
-		if o.order() != want || o.end != end {
-			t.Errorf("fill %v: %s until %v, want %s until %v", fill, o.order(), o.end, want, end)
+		if o.order() != want || o.End != end {
+			t.Errorf("fill %v: %s until %v, want %s until %v", fill, o.order(), o.End, want, end)
 		}
 	}
 }
@@ -364,8 +365,8 @@ func TestPrefetchKeepsOutOfTheWay(t *testing.T) {
 		spec:  policies.Spec{Use: "fifo", Evict: axis("groups", "exclusive", false), Prefetch: axis("dag")}}
 	s.models[0].Group, s.models[2].Group = "x", "x"
 	s.devices[0].Slots = 2
-	if o := s.run(t); o.loads > 4 {
-		t.Errorf("%d loads of three models", o.loads)
+	if o := s.run(t); o.Loads > 4 {
+		t.Errorf("%d loads of three models", o.Loads)
 	}
 }
 
@@ -395,38 +396,38 @@ func TestPrefetch(t *testing.T) {
 		end      scheduler.Time
 	}{{"none", 15 * sec}, {"next", 11500 * ms}} {
 		s := scenario{models: ones(abc()), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Prefetch: axis(c.prefetch)}}
-		if o := s.run(t); o.end != c.end || o.loads != 2 {
-			t.Errorf("prefetch %s: end %v after %d loads, want %v after 2", c.prefetch, o.end, o.loads, c.end)
+		if o := s.run(t); o.End != c.end || o.Loads != 2 {
+			t.Errorf("prefetch %s: end %v after %d loads, want %v after 2", c.prefetch, o.End, o.Loads, c.end)
 		}
 	}
 	// dag: b's item waits for a's, and is loaded while a's runs.
 	s := scenario{models: ones(abc()), devices: gpu(8), items: []arrival{{work: 20e6}, {model: 1, after: []int{0}}}, spec: policies.Spec{Use: "sticky", Prefetch: axis("dag")}}
-	if o := s.run(t); o.end != 26*sec {
-		t.Errorf("dag: end %v, want 26s", o.end)
+	if o := s.run(t); o.End != 26*sec {
+		t.Errorf("dag: end %v, want 26s", o.End)
 	}
 }
 
 func TestAdmit(t *testing.T) {
 	s := scenario{models: ones(abc()), devices: gpu(4), items: append(burst(0, "AAAAB"), burst(5*sec, "AA")...), spec: policies.Spec{Use: "sticky", Admit: axis("queue-cap", "items", 2)}}
-	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{3, 2, 6, 5}) {
-		t.Errorf("queue-cap rejected %v", o.rejected)
+	if o := s.run(t); !slices.Equal(o.Rejected, []scheduler.ItemID{3, 2, 6, 5}) {
+		t.Errorf("queue-cap rejected %v", o.Rejected)
 	}
 	items := []arrival{{deadline: 5 * sec}, {deadline: 7 * sec}, {deadline: 6500 * ms}, {}}
 	s = scenario{models: ones(abc()), devices: gpu(4), items: items, spec: policies.Spec{Use: "sticky", Admit: axis("deadline")}}
-	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{0, 2}) {
-		t.Errorf("deadline rejected %v", o.rejected)
+	if o := s.run(t); !slices.Equal(o.Rejected, []scheduler.ItemID{0, 2}) {
+		t.Errorf("deadline rejected %v", o.Rejected)
 	}
 	s.spec.Admit = axis("late")
-	if o := s.run(t); !slices.Equal(o.rejected, []scheduler.ItemID{0, 2}) {
-		t.Errorf("late rejected %v, want those that cannot be in time", o.rejected)
+	if o := s.run(t); !slices.Equal(o.Rejected, []scheduler.ItemID{0, 2}) {
+		t.Errorf("late rejected %v, want those that cannot be in time", o.Rejected)
 	}
 }
 
 func TestPins(t *testing.T) {
 	items := append(burst(0, "A"), append(burst(10*sec, "B"), append(burst(20*sec, "C"), burst(30*sec, "A")...)...)...)
 	s := scenario{models: abc(), devices: gpu(8), items: items, spec: policies.Spec{Use: "sticky", Pin: []string{"a"}}}
-	if o := s.run(t); o.loads != 3 || o.evicts != 1 {
-		t.Errorf("%d loads and %d evictions, want 3 and 1: a stays", o.loads, o.evicts)
+	if o := s.run(t); o.Loads != 3 || o.Evicts != 1 {
+		t.Errorf("%d loads and %d evictions, want 3 and 1: a stays", o.Loads, o.Evicts)
 	}
 }
 
@@ -465,7 +466,7 @@ func TestKeepAlive(t *testing.T) {
 			s.models[i].Name = c.names[i : i+1]
 		}
 		var got []gone
-		for _, ev := range s.run(t).events {
+		for _, ev := range s.run(t).Events {
 			if ev.Kind == scheduler.EvictStarted {
 				got = append(got, gone{ev.Model, ev.At})
 			}
@@ -512,7 +513,7 @@ func TestMatrix(t *testing.T) {
 			s.items = append(s.items, arrival{at: scheduler.Time(i) * 20 * sec, model: scheduler.ModelID(l - 'A')})
 		}
 		var gone []scheduler.ModelID
-		for _, ev := range s.run(t).events {
+		for _, ev := range s.run(t).Events {
 			if ev.Kind == scheduler.EvictStarted {
 				gone = append(gone, ev.Model)
 			}
@@ -525,8 +526,8 @@ func TestMatrix(t *testing.T) {
 	s := scenario{models: append(abc(), model("d", 4, 5*sec, 8, 0, sec)), devices: gpu(16), items: append(burst(0, "A"), append(burst(20*sec, "B"), append(burst(40*sec, "C"), arrival{at: 42 * sec, model: 3, priority: 5})...)...),
 		spec: policies.Spec{Use: "priority", Evict: axis("matrix", "sets", []any{set("cb"), set("ab"), set("da"), set("db")})}}
 	s.models[0].Unload = 10 * sec
-	if o := s.run(t); o.order() != "ABDC" || o.firstOf(3) != 55*sec || o.evicts != 2 {
-		t.Errorf("%s with %d evictions, d at %v; want ABDC with 2, 55s", o.order(), o.evicts, o.firstOf(3))
+	if o := s.run(t); o.order() != "ABDC" || o.firstOf(3) != 55*sec || o.Evicts != 2 {
+		t.Errorf("%s with %d evictions, d at %v; want ABDC with 2, 55s", o.order(), o.Evicts, o.firstOf(3))
 	}
 }
 
@@ -544,8 +545,8 @@ func TestGroups(t *testing.T) {
 		{axis("groups", "swap", false, "exclusive", false), 3},
 	} {
 		s := scenario{models: models, devices: gpu(12), items: items, spec: policies.Spec{Use: "fifo", Evict: c.evict}}
-		if o := s.run(t); o.loads != c.loads {
-			t.Errorf("%v: %d loads, want %d", c.evict, o.loads, c.loads)
+		if o := s.run(t); o.Loads != c.loads {
+			t.Errorf("%v: %d loads, want %d", c.evict, o.Loads, c.loads)
 		}
 	}
 }
@@ -557,8 +558,8 @@ func TestActivationMemoryMakesRoom(t *testing.T) {
 	models[2].Batch.Memory = scheduler.GB
 	s := scenario{models: models, devices: gpu(12.5), spec: use("sticky"), items: append(burst(0, "A"), append(burst(10*sec, "B"), burst(20*sec, "CC")...)...)}
 	o := s.run(t)
-	if o.evicts != 1 || o.order() != "ABC2" {
-		t.Errorf("%s with %d evictions, want ABC2 with one", o.order(), o.evicts)
+	if o.Evicts != 1 || o.order() != "ABC2" {
+		t.Errorf("%s with %d evictions, want ABC2 with one", o.order(), o.Evicts)
 	}
 }
 
@@ -570,8 +571,8 @@ func TestBackoff(t *testing.T) {
 		return failures >= 0
 	}
 	// 0+5 fails, +3 = 8, +5 = 13 fails, +6 = 19, loaded at 24.
-	if o := s.run(t); o.end != 25*sec {
-		t.Errorf("end %v, want 25s", o.end)
+	if o := s.run(t); o.End != 25*sec {
+		t.Errorf("end %v, want 25s", o.End)
 	}
 	failures = 1
 	s.failed = func(ev scheduler.Event) bool {
@@ -580,8 +581,8 @@ func TestBackoff(t *testing.T) {
 		}
 		return failures >= 0 && ev.Kind == scheduler.BatchStarted
 	}
-	if o := s.run(t); o.end != 10*sec || len(o.batches) != 2 {
-		t.Errorf("end %v after %d batches, want 10s after 2", o.end, len(o.batches))
+	if o := s.run(t); o.End != 10*sec || len(o.Batches) != 2 {
+		t.Errorf("end %v after %d batches, want 10s after 2", o.End, len(o.Batches))
 	}
 }
 
@@ -596,8 +597,8 @@ func TestBackoffOfBatches(t *testing.T) {
 		return failures >= 0
 	}}
 	// 5+1 fails, +3 = 9, 10 fails, +6 = 16.
-	if o := s.run(t); o.end != 17*sec {
-		t.Errorf("end %v, want 17s", o.end)
+	if o := s.run(t); o.End != 17*sec {
+		t.Errorf("end %v, want 17s", o.End)
 	}
 }
 
@@ -607,8 +608,8 @@ func TestPollingOfTheory(t *testing.T) {
 		spec: policies.Spec{Use: "polling", Params: map[string]any{"skip_empty": false}, Evict: axis("single")}}
 	o := s.run(t)
 	// It begins with the first fact: a 7…12, b 12…17, 1 s of work, then a load every 5 s.
-	if o.loads != 11 || o.order() != "B" || o.batches[0].at != 17*sec {
-		t.Errorf("%d loads, batches %v; want 11 and b's at 17s", o.loads, o.batches)
+	if o.Loads != 11 || o.order() != "B" || o.Batches[0].At != 17*sec {
+		t.Errorf("%d loads, batches %v; want 11 and b's at 17s", o.Loads, o.Batches)
 	}
 }
 
@@ -629,8 +630,8 @@ func TestPlacement(t *testing.T) {
 	} {
 		s := scenario{models: abc(), devices: two, items: c.items, spec: policies.Spec{Use: "fifo", Place: c.place}}
 		var got []scheduler.DeviceID
-		for _, b := range s.run(t).batches {
-			got = append(got, b.device)
+		for _, b := range s.run(t).Batches {
+			got = append(got, b.Device)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: devices %v, want %v", c.place.Name, got, c.want)
@@ -643,8 +644,8 @@ func TestAffinityPrefersRoom(t *testing.T) {
 	two := append(gpu(4), gpu(4)...)
 	two[1].Name = "gpu1"
 	s := scenario{models: abc(), devices: two, items: append(burst(0, "A"), burst(20*sec, "B")...), spec: use("sticky")}
-	if o := s.run(t); o.evicts != 0 || o.batches[1].device != 1 {
-		t.Errorf("b ran on device %d after %d evictions", o.batches[1].device, o.evicts)
+	if o := s.run(t); o.Evicts != 0 || o.Batches[1].Device != 1 {
+		t.Errorf("b ran on device %d after %d evictions", o.Batches[1].Device, o.Evicts)
 	}
 }
 
@@ -653,9 +654,9 @@ func TestLostDevice(t *testing.T) {
 	two[1].Name = "gpu1"
 	for _, name := range policies.Builtin().Policies() {
 		s := scenario{models: abc(), devices: two, items: burst(0, "ABCABCAB"), spec: use(name),
-			facts: []scheduler.Event{{At: 5500 * ms, Kind: scheduler.DeviceDown}, {At: 30 * sec, Kind: scheduler.DeviceUp}}}
-		if o := s.run(t); o.counts.Done != 8 {
-			t.Errorf("%s: %d of 8 items done", name, o.counts.Done)
+			outages: []policytest.Outage{{From: 5500 * ms, Until: 30 * sec}}}
+		if o := s.run(t); o.Counts.Done != 8 {
+			t.Errorf("%s: %d of 8 items done", name, o.Counts.Done)
 		}
 	}
 }
@@ -689,8 +690,8 @@ func TestUnequalDevices(t *testing.T) {
 			}
 			for _, spec := range specs {
 				s := scenario{models: models, devices: devices, items: burst(0, "ABCABCAC"), spec: spec, horizon: 200 * sec}
-				if o := s.run(t); o.counts.Done != 8 {
-					t.Errorf("%v beside %v GB: %d of 8 done", spec, small, o.counts.Done)
+				if o := s.run(t); o.Counts.Done != 8 {
+					t.Errorf("%v beside %v GB: %d of 8 done", spec, small, o.Counts.Done)
 				}
 			}
 		}
@@ -704,7 +705,7 @@ func TestCmuSetup(t *testing.T) {
 		models := ones(abc())
 		models[1].Load, models[2].Load = [scheduler.Tiers]scheduler.Time{loadB, loadB}, [scheduler.Tiers]scheduler.Time{loadC, loadC}
 		s := scenario{models: models, devices: gpu(4), items: append(burst(0, "A"), items...), spec: spec}
-		return s.run(t).batches[1].model
+		return s.run(t).Batches[1].Model
 	}
 	aging := func(d string) policies.Spec { return use("cmu-setup", "aging", d) }
 	for _, c := range []struct {
@@ -846,7 +847,7 @@ func TestCostlyEvictions(t *testing.T) {
 	}
 	reloads := func(o *outcome, m scheduler.ModelID) int {
 		n := -1
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			if ev.Kind == scheduler.LoadStarted && ev.Model == m {
 				n++
 			}
@@ -897,8 +898,8 @@ func TestDeferredBatches(t *testing.T) {
 		models := abc()
 		models[0].Batch.Max = 4
 		s := scenario{models: models, devices: gpu(4), items: c.items, spec: policies.Spec{Use: "fifo", Batch: axis("deferred")}}
-		if o := s.run(t); o.order() != c.order || o.batches[0].at != c.start {
-			t.Errorf("%s: %s from %v, want %s from %v", c.what, o.order(), o.batches[0].at, c.order, c.start)
+		if o := s.run(t); o.order() != c.order || o.Batches[0].At != c.start {
+			t.Errorf("%s: %s from %v, want %s from %v", c.what, o.order(), o.Batches[0].At, c.order, c.start)
 		}
 	}
 }
@@ -917,7 +918,7 @@ func TestMinCost(t *testing.T) {
 			s.items = append(s.items, arrival{at: scheduler.Time(i) * 30 * sec, model: scheduler.ModelID(i)})
 		}
 		var gone []scheduler.ModelID
-		for _, ev := range s.run(t).events {
+		for _, ev := range s.run(t).Events {
 			if ev.Kind == scheduler.EvictStarted {
 				gone = append(gone, ev.Model)
 			}

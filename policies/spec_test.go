@@ -190,11 +190,11 @@ func TestDeclaredContracts(t *testing.T) {
 		{use("fifo", "skip", true), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "batches", 2)}, "pure, bound: none"},
 		{use("qlm"), "work-conserving, load-work-conserving, pure, bound: none"},
-		{use("semaphore"), "waits, pure, bound: bypass 0"},
-		{use("seed"), "pure, bound: none"},
 		{use("clockwork"), "waits, pure, bound: none"},
 		{use("nexus"), "waits, pure, bound: 3 visits"},
 		{use("symphony"), "waits, pure, bound: none"},
+		{use("semaphore"), "waits, evicts by rule, pure, bound: bypass 0"},
+		{use("seed"), "evicts by rule, pure, bound: none"},
 		{use("sticky"), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("oldest"), "work-conserving, load-work-conserving, pure, bound: 3 visits"},
 		{policies.Spec{Use: "oldest", Visit: axis("limited")}, "work-conserving, load-work-conserving, pure, bound: none"},
@@ -207,7 +207,7 @@ func TestDeclaredContracts(t *testing.T) {
 		{use("time-slice"), "waits, pure, bound: 3 visits after 15s"},
 		{use("cost-aware", "max_wait", "1m"), "waits, pure, bound: 3 visits after 60s"},
 		{use("largest-feasible"), "work-conserving, load-work-conserving, pure, bound: none"},
-		{policies.Spec{Use: "polling", Evict: axis("ttl")}, "work-conserving, pure, bound: 3 visits"},
+		{policies.Spec{Use: "polling", Evict: axis("ttl")}, "work-conserving, evicts by rule, pure, bound: 3 visits"},
 		{policies.Spec{Use: "longest", Batch: axis("delay")}, "waits, pure, bound: none"},
 	} {
 		b, err := policies.Builtin().New(c.spec, env)
@@ -277,14 +277,7 @@ func TestAdd(t *testing.T) {
 	if set.Add(e) == nil {
 		t.Error("a name was taken twice")
 	}
-	s := scenario{models: ones(abc()), devices: gpu(8), items: burst(0, "ABCAB")}
-	s.policy = func() scheduler.Policy {
-		b, err := set.New(policies.Spec{Use: "stubborn", Evict: axis("single")}, policies.Env{Models: s.models, Devices: s.devices})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b.Policy
-	}
+	s := scenario{models: ones(abc()), devices: gpu(8), items: burst(0, "ABCAB"), set: set, spec: policies.Spec{Use: "stubborn", Evict: axis("single")}}
 	if o := s.run(t); o.order() != "CBBAA" {
 		t.Errorf("batches %s, want CBBAA", o.order())
 	}

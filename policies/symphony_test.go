@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -17,8 +18,8 @@ func due(at scheduler.Time, model scheduler.ModelID, deadline scheduler.Time) ar
 // starts returns when the batches from the i-th on start.
 func (o *outcome) starts(i int) []scheduler.Time {
 	var at []scheduler.Time
-	for _, b := range o.batches[i:] {
-		at = append(at, b.at)
+	for _, b := range o.Batches[i:] {
+		at = append(at, b.At)
 	}
 	return at
 }
@@ -26,7 +27,7 @@ func (o *outcome) starts(i int) []scheduler.Time {
 // rejections returns when items were rejected.
 func (o *outcome) rejections() []scheduler.Time {
 	var at []scheduler.Time
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.ItemRejected {
 			at = append(at, ev.At)
 		}
@@ -69,10 +70,10 @@ func TestSymphonyInstants(t *testing.T) {
 func TestSymphonyDropsHeads(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), spec: use("symphony"), items: []arrival{{work: 5e6}, due(6*sec, 0, 8*sec), due(6*sec, 1, 9*sec), due(7*sec, 0, 30*sec)}}
 	o := s.run(t)
-	if !slices.Equal(o.rejected, []scheduler.ItemID{1, 2}) || !slices.Equal(o.rejections(), []scheduler.Time{8 * sec, 9 * sec}) || !slices.Equal(o.starts(1), []scheduler.Time{28 * sec}) {
-		t.Errorf("rejected %v at %v, then batches at %v", o.rejected, o.rejections(), o.starts(1))
+	if !slices.Equal(o.Rejected, []scheduler.ItemID{1, 2}) || !slices.Equal(o.rejections(), []scheduler.Time{8 * sec, 9 * sec}) || !slices.Equal(o.starts(1), []scheduler.Time{28 * sec}) {
+		t.Errorf("rejected %v at %v, then batches at %v", o.Rejected, o.rejections(), o.starts(1))
 	}
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.ItemRejected && ev.Value != policies.RejectLate {
 			t.Errorf("item %d was rejected with %d", ev.ID, ev.Value)
 		}
@@ -115,7 +116,7 @@ func TestSymphonyKeepsWhatIdleDevicesTake(t *testing.T) {
 	models[0].Bytes = 8 * scheduler.GB
 	models[1].Batch = scheduler.BatchCost{Max: 2, Times: []scheduler.Time{sec, 10 * sec}}
 	s := scenario{models: models, devices: devices, spec: use("symphony"), items: []arrival{{work: 50e6}, {model: 1}, due(20*sec, 0, 40*sec), due(20*sec, 1, 41*sec)}}
-	if o := s.run(t); o.order() != "BAB" || o.batches[2].at != 31*sec {
+	if o := s.run(t); o.order() != "BAB" || o.Batches[2].At != 31*sec {
 		t.Errorf("%s from %v, want b at its instant, 31s", o.order(), o.starts(0))
 	}
 }
@@ -130,8 +131,8 @@ func TestSymphonyOrders(t *testing.T) {
 	two := append(gpu(8), gpu(8)...)
 	two[1].Name = "gpu1"
 	s = scenario{models: abc(), devices: two, spec: use("symphony"), items: append(burst(0, "AB"), due(20*sec, 1, 40*sec))}
-	if o := s.run(t); o.loads != 2 || o.batches[2].device != o.batches[1].device || o.batches[1].device == o.batches[0].device {
-		t.Errorf("b ran on %v after %d loads", o.batches, o.loads)
+	if o := s.run(t); o.Loads != 2 || o.Batches[2].Device != o.Batches[1].Device || o.Batches[1].Device == o.Batches[0].Device {
+		t.Errorf("b ran on %v after %d loads", o.Batches, o.Loads)
 	}
 }
 
@@ -140,8 +141,8 @@ func TestSymphonyOrders(t *testing.T) {
 func TestSymphonyKeepsWhatWasLoaded(t *testing.T) {
 	s := scenario{models: abc(), devices: gpu(8), spec: use("symphony"), items: []arrival{due(0, 1, 2*sec), due(sec, 1, 100*sec),
 		due(6*sec, 0, 7*sec), due(12*sec, 0, 20*sec), due(30*sec, 2, 40*sec)}}
-	if o := s.run(t); o.order() != "AB" || !slices.Equal(o.starts(0), []scheduler.Time{18 * sec, 98 * sec}) || o.loads != 3 {
-		t.Errorf("%s from %v, %d loads", o.order(), o.starts(0), o.loads)
+	if o := s.run(t); o.order() != "AB" || !slices.Equal(o.starts(0), []scheduler.Time{18 * sec, 98 * sec}) || o.Loads != 3 {
+		t.Errorf("%s from %v, %d loads", o.order(), o.starts(0), o.Loads)
 	}
 }
 
@@ -159,15 +160,15 @@ func TestSymphonyKeepsRoomForABatch(t *testing.T) {
 	s := scenario{models: models, devices: devices, spec: use("symphony"), items: append(burst(0, "AB"), arrival{at: 7 * sec}, arrival{at: 8 * sec, model: 2})}
 	// b is loaded from 6 s to 11 s and leaves for a's batch, a at 18 s for b's.
 	if o := s.run(t); o.order() != "AABC" || !slices.Equal(o.starts(1), []scheduler.Time{12 * sec, 19 * sec, 25 * sec}) {
-		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.loads)
+		t.Errorf("%s from %v after %d loads", o.order(), o.starts(1), o.Loads)
 	}
 }
 
 // A model is loaded on an idle device although a busy one comes first.
 func TestSymphonyLoadsOnIdleDevices(t *testing.T) {
 	s := scenario{models: abc(), devices: gpus(2, 12), spec: use("symphony"), items: []arrival{{work: 50e6}, {at: 10 * sec, model: 2}}}
-	if o := s.run(t); o.order() != "AC" || o.batches[1].device != 1 || o.batches[1].at != 15*sec {
-		t.Errorf("%s, c on %d at %v", o.order(), o.batches[1].device, o.batches[1].at)
+	if o := s.run(t); o.order() != "AC" || o.Batches[1].Device != 1 || o.Batches[1].At != 15*sec {
+		t.Errorf("%s, c on %d at %v", o.order(), o.Batches[1].Device, o.Batches[1].At)
 	}
 }
 
@@ -178,8 +179,8 @@ func TestSymphonyLoadsAtTheInstant(t *testing.T) {
 	models[2].Batch = scheduler.BatchCost{Max: 2, Times: []scheduler.Time{sec, 30 * sec}}
 	s := scenario{models: models, devices: gpu(4), spec: use("symphony"), items: append(burst(0, "A"), due(20*sec, 2, 60*sec), due(32*sec, 0, 50*sec))}
 	o := s.run(t)
-	if o.order() != "AC" || o.batches[1].at != 35*sec || !slices.Equal(o.rejected, []scheduler.ItemID{2}) {
-		t.Errorf("%s, c ran at %v, rejected %v; want it loaded at 30s and run at 35s, a dropped", o.order(), o.batches[1].at, o.rejected)
+	if o.order() != "AC" || o.Batches[1].At != 35*sec || !slices.Equal(o.Rejected, []scheduler.ItemID{2}) {
+		t.Errorf("%s, c ran at %v, rejected %v; want it loaded at 30s and run at 35s, a dropped", o.order(), o.Batches[1].At, o.Rejected)
 	}
 	// Five seconds to load are not allowed for; the next one is in time.
 	s = scenario{models: abc(), devices: gpu(8), spec: use("symphony"), items: []arrival{due(0, 0, 20*sec), due(30*sec, 0, 50*sec)}}
@@ -193,11 +194,13 @@ func TestSymphonyLoadsAtTheInstant(t *testing.T) {
 func TestSymphonyMeetsDeadlines(t *testing.T) {
 	batches, drops := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
-		s := scenario{models: drawModels(r), devices: drawDevices(r, 3), spec: use("symphony")}
-		s.items = drawItems(r, len(s.models), false)
-		o := s.run(t)
+		w := policytest.Draw(rapid.Uint64().Draw(r, "world"), policytest.Shape{Models: 6, Items: 30, Devices: 3, Slots: 2, Unload: true, Memory: true, DAG: true, Tags: true, Priority: true, Ticks: true})
+		o, err := w.Run(policies.Builtin(), use("symphony"))
+		if err != nil {
+			r.Fatalf("%v\n%s", err, o.Dump())
+		}
 		head := scheduler.ItemID(-1)
-		for _, ev := range o.events {
+		for _, ev := range o.Events {
 			switch ev.Kind {
 			case scheduler.MemberDispatched:
 				if head < 0 {
@@ -205,14 +208,14 @@ func TestSymphonyMeetsDeadlines(t *testing.T) {
 				}
 			case scheduler.BatchStarted:
 				took := ev.Estimate()
-				if deadline := s.items[head].deadline; deadline > 0 && ev.At+took > deadline {
+				if deadline := w.Items[head].Deadline; deadline > 0 && ev.At+took > deadline {
 					r.Fatalf("a batch at %v of %v was due at %v", ev.At, took, deadline)
 				} else if deadline > 0 {
 					batches++
 				}
 				head = -1
 			case scheduler.ItemRejected:
-				if deadline := s.items[ev.ID].deadline; deadline == 0 || ev.At < deadline {
+				if deadline := w.Items[ev.ID].Deadline; deadline == 0 || ev.At < deadline {
 					r.Fatalf("item %d was dropped at %v, due at %v", ev.ID, ev.At, deadline)
 				}
 				drops++

@@ -1,15 +1,11 @@
 package policies_test
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"testing"
 
 	"github.com/vramsim/vramsim/policies"
+	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
 )
 
@@ -32,13 +28,14 @@ type scenario struct {
 	devices []scheduler.Device
 	items   []arrival
 	spec    policies.Spec
-	env     policies.Env // seed, replicate
+	set     *policies.Set // nil: the policies of the catalogue
+	seed    uint64
 	horizon scheduler.Time
 	failed  func(start scheduler.Event) bool // which loads and batches fail
-	policy  func() scheduler.Policy          // instead of spec
-	facts   []scheduler.Event                // besides: devices lost, memory observed
-	truth   []scheduler.Model                // durations other than the declared
-	watch   func(*scheduler.View, scheduler.Decision)
+	outages []policytest.Outage
+	foreign []policytest.Foreign
+	truth   []scheduler.Model                         // durations other than the declared
+	watch   func(*scheduler.View, scheduler.Decision) // sees what is decided
 }
 
 // model returns a model of gb gigabytes that loads in load seconds and takes
@@ -62,300 +59,52 @@ func burst(t scheduler.Time, letters string) []arrival {
 	return items
 }
 
-// world carries effects out in virtual time.
-type world struct {
-	s        *scenario
-	next     int
-	future   []scheduler.Event
-	timers   [2]scheduler.Time
-	members  []scheduler.ItemID
-	work     int64
-	facts    []scheduler.Event
-	arrivals []scheduler.Event // every one, for Foresee
-	planned  []scheduler.Event
-}
-
-func newWorld(s *scenario) *world {
-	w := &world{s: s, timers: [2]scheduler.Time{scheduler.Never, scheduler.Never}, planned: slices.Clone(s.facts)}
-	for i := range s.items {
-		w.arrivals = append(w.arrivals, s.arrival(i)...)
+// world is the scenario as package policytest runs it.
+func (s *scenario) world() *policytest.World {
+	w := &policytest.World{Models: s.models, Devices: s.devices, Outages: s.outages, Foreign: s.foreign, Seed: s.seed, Horizon: s.horizon, Truth: s.truth, Fails: s.failed}
+	for _, it := range s.items {
+		w.Items = append(w.Items, policytest.Item{At: it.at, Model: it.model, Priority: it.priority, Deadline: it.deadline, Work: it.work, Tenant: it.tenant, After: it.after})
 	}
 	return w
 }
 
-func (s *scenario) arrival(i int) []scheduler.Event {
-	it := s.items[i]
-	var follow []scheduler.Event
-	attribute := func(k scheduler.Kind, v int64) {
-		follow = append(follow, scheduler.Event{At: it.at, Kind: k, ID: int64(i), Value: v, Model: it.model, Device: scheduler.NoDevice})
+// catalogue is where the policy comes from.
+func (s *scenario) catalogue() *policies.Set {
+	if s.set != nil {
+		return s.set
 	}
-	if it.deadline > 0 {
-		attribute(scheduler.ItemDeadline, int64(it.deadline))
-	}
-	if it.work > 0 {
-		attribute(scheduler.ItemWork, it.work)
-	}
-	if it.tenant > 0 {
-		attribute(scheduler.ItemTenant, it.tenant)
-	}
-	for _, on := range it.after {
-		attribute(scheduler.ItemDependsOn, int64(on))
-	}
-	first := scheduler.Event{At: it.at, Kind: scheduler.ItemArrived, ID: int64(i), Model: it.model, Device: scheduler.NoDevice,
-		Value: scheduler.PackArrival(it.priority, len(follow))}
-	return append([]scheduler.Event{first}, follow...)
-}
-
-func (w *world) Next() ([]scheduler.Event, error) {
-	at := min(w.timers[0], w.timers[1])
-	for _, ev := range w.future {
-		at = min(at, ev.At)
-	}
-	if len(w.planned) > 0 {
-		at = min(at, w.planned[0].At)
-	}
-	if w.next < len(w.s.items) {
-		at = min(at, w.s.items[w.next].at)
-	}
-	if at == scheduler.Never {
-		return nil, io.EOF
-	}
-	if w.s.horizon > 0 && at > w.s.horizon {
-		return nil, scheduler.ErrHorizon
-	}
-	w.facts = w.facts[:0]
-	w.future = slices.DeleteFunc(w.future, func(ev scheduler.Event) bool {
-		if ev.At == at {
-			w.facts = append(w.facts, ev)
-		}
-		return ev.At == at
-	})
-	for len(w.planned) > 0 && w.planned[0].At == at {
-		w.plan()
-	}
-	slices.SortStableFunc(w.facts, func(a, b scheduler.Event) int {
-		return cmp.Or(cmp.Compare(a.Kind.Class(), b.Kind.Class()), cmp.Compare(a.ID, b.ID))
-	})
-	for ; w.next < len(w.s.items) && w.s.items[w.next].at == at; w.next++ {
-		w.facts = append(w.facts, w.s.arrival(w.next)...)
-	}
-	for id := range w.timers {
-		if w.timers[id] == at {
-			w.timers[id] = scheduler.Never
-			w.facts = append(w.facts, scheduler.Event{At: at, Kind: scheduler.TimerFired, ID: int64(id), Model: scheduler.NoModel, Device: scheduler.NoDevice})
-		}
-	}
-	return w.facts, nil
-}
-
-// plan makes the next planned fact happen; a lost device takes its effects along.
-func (w *world) plan() {
-	ev := w.planned[0]
-	w.planned = w.planned[1:]
-	if ev.Kind == scheduler.DeviceDown {
-		lost := func(f scheduler.Event) bool { return f.Device == ev.Device && f.Kind.Class() <= 2 }
-		w.future = slices.DeleteFunc(w.future, lost)
-		w.facts = slices.DeleteFunc(w.facts, lost)
-	}
-	w.facts = append(w.facts, ev)
-}
-
-func (w *world) Start(ev scheduler.Event) error {
-	m := &w.s.models[max(ev.Model, 0)]
-	if w.s.truth != nil {
-		m = &w.s.truth[max(ev.Model, 0)]
-	}
-	end := scheduler.Event{ID: ev.ID, Model: ev.Model, Device: ev.Device}
-	switch ev.Kind {
-	case scheduler.MemberDispatched:
-		w.members = append(w.members, ev.Item())
-		work := w.s.items[ev.ID].work
-		if work == 0 {
-			work = scheduler.WorkUnit
-		}
-		w.work += work
-		return nil
-	case scheduler.TimerSet:
-		w.timers[ev.ID] = scheduler.Time(ev.Value)
-		return nil
-	case scheduler.BatchStarted:
-		end.At, end.Kind = ev.At+m.Batch.Time(len(w.members), w.work), scheduler.BatchFinished
-		w.members, w.work = w.members[:0], 0
-	case scheduler.LoadStarted:
-		end.At, end.Kind = ev.At+m.Load[ev.Tier()], scheduler.LoadFinished
-	case scheduler.EvictStarted:
-		end.At, end.Kind = ev.At+m.Unload, scheduler.EvictFinished
-	default:
-		return fmt.Errorf("%v is no effect", ev.Kind)
-	}
-	if end.Kind != scheduler.EvictFinished && w.s.failed != nil && w.s.failed(ev) {
-		end.Kind++ // the failure follows the success
-	}
-	w.future = append(w.future, end)
-	return nil
-}
-
-// log is a Sink that keeps everything.
-type log []scheduler.Event
-
-func (l *log) Append(events []scheduler.Event) error {
-	*l = append(*l, events...)
-	if len(*l) > 100_000 {
-		return errors.New("the run does not end")
-	}
-	return nil
+	return policies.Builtin()
 }
 
 // config builds a fresh policy for a run of s.
 func (s *scenario) config(t testing.TB) (scheduler.Config, policies.Built) {
 	t.Helper()
-	cfg := scheduler.Config{Models: s.models, Devices: s.devices, Checked: true}
-	if s.policy != nil {
-		cfg.Policy = s.policy()
-		return cfg, policies.Built{}
-	}
-	env := s.env
-	env.Models, env.Devices, env.Horizon = s.models, s.devices, s.horizon
-	b, err := policies.Builtin().New(s.spec, env)
+	cfg, b, err := s.world().Config(s.catalogue(), s.spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if oracle, ok := b.Policy.(scheduler.Clairvoyant); ok {
-		oracle.Foresee(newWorld(s).arrivals)
-	}
-	cfg.Policy, cfg.Evictor, cfg.Order, cfg.Waits = &twice{b.Policy, t, s.watch}, b.Evictor, b.Order, b.Waits
 	return cfg, b
 }
 
-// twice asks a policy two times for each decision: asking changes nothing. What
-// it decides may be watched.
-type twice struct {
-	scheduler.Policy
-	t     testing.TB
-	watch func(*scheduler.View, scheduler.Decision)
-}
-
-func (p *twice) Next(v *scheduler.View) scheduler.Decision {
-	first := p.Policy.Next(v)
-	if second := p.Policy.Next(v); second != first {
-		p.t.Errorf("asked twice, decided %v, then %v", first, second)
-	}
-	if p.watch != nil {
-		p.watch(v, first)
-	}
-	return first
-}
-
-func (p *twice) Observe(v *scheduler.View, ev scheduler.Event) {
-	if o, ok := p.Policy.(scheduler.Observer); ok {
-		o.Observe(v, ev)
-	}
-}
-
-// started is a batch of a log.
-type started struct {
-	at     scheduler.Time
-	device scheduler.DeviceID
-	model  scheduler.ModelID
-	items  []scheduler.ItemID
-	fill   bool
-}
-
 // outcome is what a run did.
-type outcome struct {
-	events                  log
-	loads, evicts, switches int
-	batches                 []started
-	end                     scheduler.Time // of the last batch
-	rejected, failed        []scheduler.ItemID
-	counts                  scheduler.Counts
-	built                   policies.Built
-	done                    map[scheduler.ItemID]scheduler.Time
-}
+type outcome struct{ *policytest.Outcome }
 
 // order names the models of the batches, with their size if it is not 1.
 func (o *outcome) order() string {
 	s := ""
-	for _, b := range o.batches {
-		s += string(rune('A' + b.model))
-		if len(b.items) > 1 {
-			s += fmt.Sprint(len(b.items))
+	for _, b := range o.Batches {
+		s += string(rune('A' + b.Model))
+		if len(b.Items) > 1 {
+			s += fmt.Sprint(len(b.Items))
 		}
 	}
 	return s
 }
 
-// run executes s with every invariant checked after each step and both
-// replays afterwards.
-func (s *scenario) run(t testing.TB) *outcome {
-	t.Helper()
-	o, err := s.try(t)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, o.dump())
-	}
-	return o
-}
-
-func (s *scenario) try(t testing.TB) (*outcome, error) {
-	t.Helper()
-	cfg, built := s.config(t)
-	core, err := scheduler.New(cfg)
-	if err != nil {
-		return &outcome{}, err
-	}
-	o := &outcome{built: built}
-	err = scheduler.Drive(context.Background(), core, newWorld(s), &o.events)
-	o.read()
-	o.counts = core.Counts()
-	if err != nil {
-		return o, err
-	}
-	decisions, _ := s.config(t)
-	states, _ := s.config(t)
-	return o, scheduler.Replay(decisions, states, o.events)
-}
-
-func (o *outcome) read() {
-	last := map[scheduler.DeviceID]scheduler.ModelID{}
-	running := map[int64][]scheduler.ItemID{}
-	o.done = map[scheduler.ItemID]scheduler.Time{}
-	var members []scheduler.ItemID
-	fill := false
-	for seq, ev := range o.events {
-		switch ev.Kind {
-		case scheduler.Note:
-			fill = ev.ID == scheduler.ReasonFill
-		case scheduler.MemberDispatched:
-			members = append(members, ev.Item())
-		case scheduler.BatchStarted:
-			if m, ok := last[ev.Device]; ok && m != ev.Model {
-				o.switches++
-			}
-			last[ev.Device] = ev.Model
-			o.batches = append(o.batches, started{ev.At, ev.Device, ev.Model, members, fill})
-			running[int64(seq)] = members
-			members, fill = nil, false
-		case scheduler.BatchFinished:
-			o.end = ev.At
-			for _, id := range running[ev.ID] {
-				o.done[id] = ev.At
-			}
-		case scheduler.LoadStarted:
-			o.loads++
-		case scheduler.EvictStarted:
-			o.evicts++
-		case scheduler.ItemRejected:
-			o.rejected = append(o.rejected, ev.Item())
-		case scheduler.ItemFailed:
-			o.failed = append(o.failed, ev.Item())
-		}
-	}
-}
-
-// loaded returns when the last load of m started, -1 if none did.
+// loaded returns when m's last load started, -1 if it never did.
 func (o *outcome) loaded(m scheduler.ModelID) scheduler.Time {
 	at := scheduler.Time(-1)
-	for _, ev := range o.events {
+	for _, ev := range o.Events {
 		if ev.Kind == scheduler.LoadStarted && ev.Model == m {
 			at = ev.At
 		}
@@ -363,12 +112,59 @@ func (o *outcome) loaded(m scheduler.ModelID) scheduler.Time {
 	return at
 }
 
-func (o *outcome) dump() string {
-	s := ""
-	for i, ev := range o.events[max(0, len(o.events)-60):] {
-		s += fmt.Sprintf("%4d %v %v id %d value %d model %d device %d\n", i, ev.At, ev.Kind, ev.ID, ev.Value, ev.Model, ev.Device)
+// run executes s with every invariant checked after each step and both
+// replays afterwards.
+func (s *scenario) run(t testing.TB) *outcome {
+	t.Helper()
+	o, err := s.try()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, o.Dump())
 	}
-	return s
+	if o.Impure != "" {
+		t.Error(o.Impure)
+	}
+	if s.watch != nil {
+		s.again(t)
+	}
+	return o
+}
+
+// again runs s once more for who watches.
+func (s *scenario) again(t testing.TB) {
+	t.Helper()
+	cfg, _ := s.config(t)
+	cfg.Policy = watched{cfg.Policy, s.watch}
+	core, err := scheduler.New(cfg)
+	if err == nil {
+		err = scheduler.Drive(t.Context(), core, s.world().Machine())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// watched is a policy with one who sees what it decides.
+type watched struct {
+	scheduler.Policy
+	by func(*scheduler.View, scheduler.Decision)
+}
+
+func (w watched) Next(v *scheduler.View) scheduler.Decision {
+	dec := w.Policy.Next(v)
+	w.by(v, dec)
+	return dec
+}
+
+// Observe implements scheduler.Observer.
+func (w watched) Observe(v *scheduler.View, ev scheduler.Event) {
+	if o, ok := w.Policy.(scheduler.Observer); ok {
+		o.Observe(v, ev)
+	}
+}
+
+func (s *scenario) try() (*outcome, error) {
+	o, err := s.world().Run(s.catalogue(), s.spec)
+	return &outcome{o}, err
 }
 
 // use is a Spec of a policy and its parameters: use("fifo", "skip", true).

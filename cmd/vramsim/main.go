@@ -12,7 +12,7 @@
 //	vramsim gen FILE            write the workload of an experiment as a native trace
 //	vramsim import FILE         turn a recorded trace into a native one
 //	vramsim trace stats TRACE   describe a trace by numbers; trace lint: what is doubtful about it
-//	vramsim check FILE...       validate without running
+//	vramsim check FILE...       validate without running; --policy P: test a policy by its properties
 //	vramsim replay RUN          --verify: both replays and every invariant; --policy --at: what if
 //	vramsim export RUN          Perfetto, CSV, JSON Lines or Go benchmark format
 //	vramsim gpu doctor          examine card, driver and machine, and say what to do

@@ -75,18 +75,35 @@ func (d *decoder) policies(n *node, path string, set *policies.Set, env policies
 }
 
 func (d *decoder) policy(n *node, path string, set *policies.Set, env policies.Env) (policy, bool) {
+	spec, ok := d.policySpec(n, path)
+	if !ok || len(env.Models) == 0 || len(env.Devices) == 0 {
+		return policy{}, false
+	}
+	built, err := set.New(spec, env)
+	if err != nil {
+		d.badPolicy(n, path, err)
+		return policy{}, false
+	}
+	built.Spec.As = built.Name
+	d.rewrite(n, &built.Spec)
+	drawn := built.Spec.Use == "seed" && built.Spec.Params["ties"] == "permuted" || built.Spec.Evict.Name == "random"
+	return policy{name: built.Name, spec: built.Spec, clairvoyant: built.Clairvoyant, random: drawn, settings: built.Settings(), set: set}, true
+}
+
+// policySpec reads what is said of a policy, without building it.
+func (d *decoder) policySpec(n *node, path string) (policies.Spec, bool) {
 	before := d.errs.reported
 	f, ok := d.record(n, path, d.tables.policy)
 	if !ok {
-		return policy{}, false
+		return policies.Spec{}, false
 	}
 	if v := n.child("script"); v != nil {
 		d.errorf(v.at, "%s.script: scripts are not supported by this build", path)
-		return policy{}, false
+		return policies.Spec{}, false
 	}
 	if !f.given("use") {
 		d.errorf(n.at, "%s.use is missing; expected the name of a policy, like {use: sticky}", path)
-		return policy{}, false
+		return policies.Spec{}, false
 	}
 	spec := policies.Spec{Use: f.name("use")}
 	if f.given("as") {
@@ -106,18 +123,7 @@ func (d *decoder) policy(n *node, path string, set *policies.Set, env policies.E
 			spec.Pin = append(spec.Pin, d.name(one, indexed(p, i)))
 		}
 	}
-	if d.errs.reported > before || len(env.Models) == 0 || len(env.Devices) == 0 {
-		return policy{}, false
-	}
-	built, err := set.New(spec, env)
-	if err != nil {
-		d.badPolicy(n, path, err)
-		return policy{}, false
-	}
-	built.Spec.As = built.Name
-	d.rewrite(n, &built.Spec)
-	drawn := built.Spec.Use == "seed" && built.Spec.Params["ties"] == "permuted" || built.Spec.Evict.Name == "random"
-	return policy{name: built.Name, spec: built.Spec, clairvoyant: built.Clairvoyant, random: drawn, settings: built.Settings(), set: set}, true
+	return spec, d.errs.reported == before
 }
 
 // badPolicy puts the error of a policy's constructor where its path leads.

@@ -27,8 +27,7 @@ import (
 //
 // Demands are integers: units of a 1024th of a nanosecond, each item's rounded
 // up and at least 1, sums and quotients cut off at 2⁶². A share is rounded down,
-// the rest going to the first holder that has any; so is what a device serves
-// of it. An item without a deadline has the latest there is: its demand is
+// and so is what a device serves of it. An item without a deadline has the latest there is: its demand is
 // small but never 0, so that its model comes once no other has more.
 type clockwork struct {
 	window   uint64   // in units
@@ -224,17 +223,9 @@ func (s *clockwork) divide(v *scheduler.View, m scheduler.ModelID, demand uint64
 			sum += s.share[d]
 		}
 	}
-	first, rest := -1, demand
 	for d := range s.share {
-		if s.share[d] > 0 {
-			s.share[d] = scale(demand, s.share[d], sum)
-			rest -= s.share[d]
-			if first < 0 {
-				first = d
-			}
-		}
+		s.share[d] = scale(demand, s.share[d], sum)
 	}
-	s.share[first] += rest
 	return true
 }
 

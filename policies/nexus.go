@@ -94,6 +94,9 @@ func (s *nexus) Observes() scheduler.KindSet {
 // Observe implements scheduler.Observer: it keeps what the plan is made from.
 // What arrives at the instant of a plan belongs to it.
 func (s *nexus) Observe(v *scheduler.View, ev scheduler.Event) {
+	if shown := s.Observes(); !shown.Has(ev.Kind) {
+		return // shown by an observer that is not selective
+	}
 	anew := s.planned < 0 || ev.At-s.planned >= s.epoch
 	arrived := noModel
 	switch ev.Kind {

@@ -72,7 +72,8 @@ func (s *qlm) arrange(v *scheduler.View, c *Candidates) {
 	for m := c.Next(0); m != noModel; m = c.Next(m + 1) {
 		s.collect(v, c.Device(), m)
 	}
-	slices.SortStableFunc(s.groups, func(a, b group) int { return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.model, b.model)) })
+	// They are in the order of ids, and of the queue within a model.
+	slices.SortStableFunc(s.groups, func(a, b group) int { return cmp.Compare(a.due, b.due) })
 	for i := range s.groups {
 		s.order = append(s.order, i)
 	}
@@ -140,9 +141,7 @@ func (g *group) after(end scheduler.Time, model scheduler.ModelID) scheduler.Tim
 }
 
 // late reports whether g is, if it ends so long from now.
-func (s *qlm) late(g *group, end scheduler.Time) bool {
-	return g.due != scheduler.Never && end > g.due-s.now
-}
+func (s *qlm) late(g *group, end scheduler.Time) bool { return end > g.due-s.now }
 
 // breaks reports whether some group ends too late in the order of deadlines.
 func (s *qlm) breaks(model scheduler.ModelID) bool {

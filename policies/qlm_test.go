@@ -40,6 +40,7 @@ func TestQLMOrdersGroups(t *testing.T) {
 		{"without a deadline nothing is late", []arrival{due(6*sec, 1, 0), due(6*sec, 0, 0)}, "AB"},
 		{"half a second is one bucket", []arrival{due(6*sec, 0, 800*sec), due(6*sec, 0, 800500*ms)}, "A2"},
 		{"a second is another one", []arrival{due(6*sec, 0, 800*sec), due(6*sec, 0, 801*sec)}, "AA"},
+		{"before the arrival is another one", []arrival{due(6*sec, 0, 5500*ms), due(6*sec, 0, 6500*ms)}, "AA"},
 		{"the bucket is of the time from arrival", []arrival{due(6*sec, 0, 800*sec), due(6500*ms, 1, 5000*sec), due(7*sec, 0, 801*sec)}, "AAB"},
 	} {
 		items := append(burst(0, "A"), c.items...)
@@ -48,6 +49,18 @@ func TestQLMOrdersGroups(t *testing.T) {
 		if got := s.run(t).order()[1:]; got[:len(c.order)] != c.order {
 			t.Errorf("%s: %s, want %s", c.what, got, c.order)
 		}
+	}
+}
+
+// Sums of ends are counted beyond 64 bits: a, b and c are late in any order, b
+// has the earliest deadline, and the sum is least if a, which is short, comes
+// first.
+func TestQLMAtTheEndOfTime(t *testing.T) {
+	models := ones(abc())
+	models[1].Batch.PerItem, models[2].Batch.PerItem = scheduler.MaxTime/2+1, scheduler.MaxTime/2+1
+	s := scenario{models: models, devices: gpu(12), spec: use("qlm"), horizon: 100 * sec, items: []arrival{due(0, 1, sec/2), due(0, 0, sec), due(0, 2, 2*sec)}}
+	if o := s.run(t); len(o.batches) == 0 || o.batches[0].model != 0 {
+		t.Errorf("batches %v", o.batches)
 	}
 }
 

@@ -392,7 +392,7 @@ func judgeMemory(t *trial, w *World) []verdict {
 	}
 	less.Devices = less.Devices[:1]
 	less.Devices[0].Slots = 1
-	less.resize(0, max(gb, min(less.Devices[0].Budget/gb, scheduler.Bytes(len(less.Models)))*gb))
+	less.resize(0, max(1, scheduler.Bytes(len(less.Models))-2)*gb) // two have no room: anomalies are likeliest
 	more := less.clone()
 	more.resize(0, less.Devices[0].Budget+gb)
 	return t.compare(MoreMemory, less, t.spec, more, t.spec, "there is room for one model more", func(a, b *Outcome) string {

@@ -59,8 +59,8 @@ func TestQLMAtTheEndOfTime(t *testing.T) {
 	models := ones(abc())
 	models[1].Batch.PerItem, models[2].Batch.PerItem = scheduler.MaxTime/2+1, scheduler.MaxTime/2+1
 	s := scenario{models: models, devices: gpu(12), spec: use("qlm"), horizon: 100 * sec, items: []arrival{due(0, 1, sec/2), due(0, 0, sec), due(0, 2, 2*sec)}}
-	if o := s.run(t); len(o.batches) == 0 || o.batches[0].model != 0 {
-		t.Errorf("batches %v", o.batches)
+	if o := s.run(t); len(o.Batches) == 0 || o.Batches[0].Model != 0 {
+		t.Errorf("batches %v", o.Batches)
 	}
 }
 

@@ -21,6 +21,11 @@ type Contracts struct {
 	// Evicts: models may be evicted by a rule, for a limit or after a time, also
 	// where what comes next would have room beside them.
 	Evicts bool
+	// Withdraws: a model may be evicted before the batch that it was loaded for,
+	// for the batch of another one.
+	Withdraws bool
+	// OwnTimes: there are times in the rule that no parameter changes.
+	OwnTimes bool
 	// Pure: decisions depend on the view and the observed events alone.
 	Pure bool
 	// Bound limits how long a waiting item's model goes unvisited if visits
@@ -74,6 +79,12 @@ func (c Contracts) String() string {
 	if c.Evicts {
 		s += "evicts by rule, "
 	}
+	if c.Withdraws {
+		s += "withdraws loads, "
+	}
+	if c.OwnTimes {
+		s += "times of its own, "
+	}
 	if c.Pure {
 		s += "pure, "
 	}
@@ -82,7 +93,7 @@ func (c Contracts) String() string {
 
 // declare works out the contracts of a composition.
 func (p *composed) declare(env *Env, parts *parts) Contracts {
-	c := Contracts{Pure: true, Waits: parts.waits, Evicts: p.limiter != nil || p.timed != nil}
+	c := Contracts{Pure: true, Waits: parts.waits, OwnTimes: parts.ownTimes, Evicts: p.limiter != nil || p.timed != nil}
 	oneSlot, memory := true, false
 	for i := range env.Devices {
 		oneSlot = oneSlot && env.Devices[i].Slots == 1

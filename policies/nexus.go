@@ -78,7 +78,7 @@ func newNexus(env *Env, epoch scheduler.Time) *nexus {
 // declares returns the contracts: the turns bound the wait where a model has
 // one device only.
 func (s *nexus) declares() Contracts {
-	c := Contracts{Pure: true, Waits: true}
+	c := Contracts{Pure: true, Waits: true, Withdraws: true}
 	if len(s.devices) == 1 {
 		c.Bound = Bound{Kind: Visits, N: len(s.models)}
 	}

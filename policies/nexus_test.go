@@ -101,6 +101,20 @@ func TestNexusPacksTheExampleOfThePaper(t *testing.T) {
 			t.Errorf("%d devices: %s, want %s", c.devices, got, c.want)
 		}
 	}
+	// a and b alone fill 125 ms to the nanosecond, if their weights leave room for
+	// the memory of a's batch.
+	c := s.models
+	s.models, s.devices, s.items = slices.Clone(c[:2]), gpus(2, 8), inOrder(arrivals[0], arrivals[1], arrivals[3], arrivals[4])
+	if got := s.run(t).sizes(2, 4200*ms, 4700*ms); got != "a8 b4|" {
+		t.Errorf("a and b: %s", got)
+	}
+	for i := range s.models {
+		s.models[i].Bytes, s.models[i].Batch.Memory, s.models[i].Load = 4*scheduler.GB, 100*scheduler.MB, [scheduler.Tiers]scheduler.Time{50 * ms, 50 * ms}
+	}
+	if got := s.run(t).sizes(2, 4200*ms, 4700*ms); got != "b6|a8" {
+		t.Errorf("a and b without room for a batch: %s", got)
+	}
+	s.models = c
 	// If they do not fit into memory together, a cycle has their loads too: no
 	// two are in time.
 	for i := range s.models {
@@ -138,12 +152,22 @@ func TestNexusGivesSaturatedModelsDevicesOfTheirOwn(t *testing.T) {
 			t.Errorf("%d devices: %s, want %s", c.devices, got, c.want)
 		}
 	}
+	// What a device serves exactly is a device's; what is never in time stays.
+	s := scenario{models: abc(), devices: gpus(2, 12), spec: use("nexus", "epoch", "40s"),
+		items: inOrder(stream(0, sec, 10*sec, 44*sec), stream(1, 3*sec, 20*sec, 44*sec), flood(45*sec, 0, 150, 60*sec), flood(45*sec, 1, 60, 60*sec))}
+	if got := s.run(t).sizes(2, 52*sec, 82*sec); got != "a5|b5" {
+		t.Errorf("one a second: %s", got)
+	}
+	s.items = []arrival{due(0, 0, 500*ms)}
+	if o := s.run(t); o.Batches[0].Device != 0 {
+		t.Errorf("alone, never in time: on %d", o.Batches[0].Device)
+	}
 	// A model that fits on one device only keeps it from others.
 	devices := gpus(2, 6)
 	devices[1].Budget, devices[1].Memory = 12*scheduler.GB, 12*scheduler.GB
 	models := abc()
 	models[1].Bytes = 10 * scheduler.GB
-	s := scenario{models: models, devices: devices, items: inOrder(arrivals...), spec: use("nexus", "epoch", "40s")}
+	s = scenario{models: models, devices: devices, items: inOrder(arrivals...), spec: use("nexus", "epoch", "40s")}
 	if got := s.run(t).sizes(2, 52*sec, 82*sec); got != "a5|a6 b2" {
 		t.Errorf("b fits on the second only: %s", got)
 	}
@@ -184,6 +208,8 @@ func TestNexusTurns(t *testing.T) {
 		{"alone", 12, burst(0, "CCCC"), "C2C2"},
 		// b comes while c, whose turn it was after a, is loaded.
 		{"what is loaded first", 8, append(burst(0, "AA"), append(burst(6*sec, "CC"), burst(9*sec, "BB")...)...), "A2C2B2"},
+		// a ran last; b, resident and the next one, comes while c is loaded.
+		{"nor what is there", 12, append(burst(0, "AABB"), append(burst(20*sec, "A"), append(burst(25*sec, "C"), burst(27*sec, "B")...)...)...), "A2B2ACB"},
 		{"nobody fills in", 8, append(burst(0, "AA"), append(burst(8*sec, "BB"), burst(9*sec, "AA")...)...), "A2B2A2"},
 	} {
 		s := scenario{models: models, devices: gpu(c.gb), items: c.items, spec: use("nexus")}
@@ -211,8 +237,8 @@ func TestNexusPlansAroundLostDevices(t *testing.T) {
 			t.Errorf("a batch of model %d at %v on %d", b.Model, b.At, b.Device)
 		}
 	}
-	if o.Counts.Done != 7 {
-		t.Errorf("%+v", o.Counts)
+	if o.Counts.Done != 7 || o.Done[4] > 20*sec {
+		t.Errorf("%+v, the item of 10 s was done at %v", o.Counts, o.Done[4])
 	}
 }
 

@@ -183,6 +183,9 @@ func TestOptimumIsBetween(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if o.Counts.Done < int64(len(w.Items)) {
+				continue // what is rejected takes no time
+			}
 			got := [3]int64{int64(o.Loads), int64(o.End), int64(o.Latencies(w))}
 			for i := range goals {
 				if got[i] < best[i] {

@@ -39,7 +39,8 @@ type Entry struct {
 	// Waits is declared by selectors and values of an axis that may leave work
 	// and a free slot idle.
 	Waits bool
-	// Declared are the contracts of a whole policy, unless it declares them itself.
+	// Declared are the contracts of a whole policy, unless it declares them itself;
+	// of those of a selector OwnTimes.
 	Declared Contracts
 	// Fixed is the one value that a whole policy has on an axis, without
 	// parameters; it takes no other and nothing on the other axes.
@@ -203,10 +204,11 @@ func (spec *Spec) name() string {
 
 // parts is what a composition is made of.
 type parts struct {
-	spec  Spec // resolved
-	env   *Env
-	made  map[Kind]any
-	waits bool
+	spec Spec // resolved
+	env  *Env
+	made map[Kind]any
+
+	waits, ownTimes bool
 }
 
 func (s *Set) compose(e *Entry, spec Spec, env *Env) (Built, error) {
@@ -222,7 +224,7 @@ func (s *Set) compose(e *Entry, spec Spec, env *Env) (Built, error) {
 	if !ok {
 		return Built{}, fmt.Errorf("policies: %s made a %T instead of a Selector", e.Name, made)
 	}
-	parts := &parts{env: env, made: map[Kind]any{}, waits: e.Waits, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
+	parts := &parts{env: env, made: map[Kind]any{}, waits: e.Waits, ownTimes: e.Declared.OwnTimes, spec: Spec{Use: e.Name, As: spec.As, Pin: slices.Clone(spec.Pin)}}
 	if spec.Visit.Name == "" {
 		spec.Visit = e.Visit
 	}

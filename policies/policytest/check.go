@@ -562,7 +562,7 @@ func judgeContracts(t *trial, w *World) []verdict {
 		return verdict{property: p, declared: declared, breach: found[p]}
 	}
 	all := []verdict{contract(WorkConserving, c.WorkConserving), contract(LoadConserving, c.LoadWorkConserving),
-		contract(InOrder, c.Bound.Kind == policies.InOrder), contract(Starvation, visits), contract(ClaimVictims, true), contract(FirstBatch, true)}
+		contract(InOrder, c.Bound.Kind == policies.InOrder), contract(Starvation, visits), contract(ClaimVictims, true), contract(FirstBatch, !c.Withdraws)}
 	if c.Evicts {
 		all = append(all, verdict{property: Superfluous, skip: "it evicts by a rule of its own"})
 	} else {

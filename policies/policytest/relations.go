@@ -34,7 +34,7 @@ func relationFamilies() []family {
 	even, ticks := two, two
 	even.Even, ticks.Ticks = true, true
 	return []family{
-		of(Scaled, even, ends, judgeScaled),
+		of(Scaled, even, timeless, judgeScaled),
 		of(Shifted, ticks, ends, judgeShifted),
 		of(Renamed, ticks, ends, judgeRenamed),
 		of(UnusedModel, ticks, undrawn, judgeUnused),
@@ -54,6 +54,13 @@ func ends(t *trial) string {
 		return "it goes round for ever"
 	}
 	return ""
+}
+
+func timeless(t *trial) string {
+	if t.built.Contracts.OwnTimes {
+		return "it has times that are no parameters"
+	}
+	return ends(t)
 }
 
 func undrawn(t *trial) string {

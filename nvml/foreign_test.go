@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,11 @@ import (
 type tenant struct {
 	*nvml.Sleeper
 	card     *nvmltest.Card
-	tells    bool // how much it has
-	has      scheduler.Bytes
+	tells    bool         // how much it has
+	has      atomic.Int64 // bytes
 	begun    bool
 	outcomes chan scheduler.Outcome
 	quit     chan struct{}
-	flying   map[uint64]scheduler.Command
 }
 
 const (
@@ -38,13 +38,14 @@ const (
 const early = time.Millisecond
 
 func newTenant(s *nvml.Sleeper, card *nvmltest.Card, tells bool) *tenant {
-	n := &tenant{Sleeper: s, card: card, tells: tells, outcomes: make(chan scheduler.Outcome), quit: make(chan struct{}), flying: map[uint64]scheduler.Command{}}
+	n := &tenant{Sleeper: s, card: card, tells: tells, outcomes: make(chan scheduler.Outcome), quit: make(chan struct{})}
 	go func() {
 		for {
 			select {
 			case o := <-s.Outcomes():
 				if n.tells {
-					o.Memory = scheduler.DeviceMemory{Total: 24 * scheduler.GiB, Free: scheduler.GiB, Allocated: n.has, Reserved: n.has, PeakReserved: n.has + inBatch}
+					has := scheduler.Bytes(n.has.Load())
+					o.Memory = scheduler.DeviceMemory{Total: 24 * scheduler.GiB, Free: scheduler.GiB, Allocated: has, Reserved: has, PeakReserved: has + inBatch}
 				}
 				n.outcomes <- o
 			case <-n.quit:
@@ -59,7 +60,7 @@ func newTenant(s *nvml.Sleeper, card *nvmltest.Card, tells bool) *tenant {
 // eviction's at once.
 func (n *tenant) Start(c scheduler.Command) error {
 	take := func(b scheduler.Bytes) {
-		n.has += b
+		n.has.Add(int64(b))
 		n.card.Use(b)
 	}
 	takes := time.Duration(c.Estimate)

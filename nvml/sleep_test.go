@@ -32,7 +32,7 @@ func sleeperOf(script executortest.Script) *nvml.Sleeper {
 func TestSleeperKeepsTheContract(t *testing.T) {
 	executortest.Test(t, executortest.Fixture{
 		Faults:   []executortest.Fault{executortest.OOM, executortest.Failure, executortest.Lost},
-		Patience: 10 * time.Second, Slots: 3, Host: true,
+		Patience: time.Minute, Slots: 3, Host: true,
 		New: func(_ testing.TB, _ scheduler.Plan, script executortest.Script) executortest.Bench {
 			s := sleeperOf(script)
 			return executortest.Bench{Executor: s, Held: func() (scheduler.Bytes, error) { return s.Held(), nil }}
@@ -44,7 +44,7 @@ func TestSleeperKeepsTheContract(t *testing.T) {
 func TestLeaseKeepsTheContract(t *testing.T) {
 	executortest.Test(t, executortest.Fixture{
 		Faults:   []executortest.Fault{executortest.OOM, executortest.Failure, executortest.Lost},
-		Patience: 10 * time.Second, Slots: 3, Host: true,
+		Patience: time.Minute, Slots: 3, Host: true,
 		New: func(_ testing.TB, _ scheduler.Plan, script executortest.Script) executortest.Bench {
 			s := sleeperOf(script)
 			k := nvml.NewKeeper(func() (scheduler.Executor, error) { return s, nil })

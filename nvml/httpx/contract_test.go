@@ -40,7 +40,7 @@ func TestExecutorKeepsTheContract(t *testing.T) {
 			executortest.Test(t, executortest.Fixture{
 				Faults: []executortest.Fault{executortest.OOM, executortest.Failure, executortest.Hang, executortest.Crash,
 					executortest.Garbage, executortest.HugeLine},
-				Patience: 10 * time.Second, Slots: 3, Host: true,
+				Patience: time.Minute, Slots: 3, Host: true,
 				New: func(tb testing.TB, plan scheduler.Plan, script executortest.Script) executortest.Bench {
 					return bench(tb, kind, plan, script)
 				}})
@@ -52,7 +52,9 @@ func bench(tb testing.TB, kind httpx.Kind, plan scheduler.Plan, script executort
 	f := newFake(tb, onServer(kind, plan.Models)...)
 	f.memory, f.refuses = script.Memory, true
 	cfg := f.serve(kind)
-	cfg.LoadTimeout, cfg.RunTimeout, cfg.UnloadTimeout = time.Second, time.Second, 8*time.Second
+	if script.Fault == executortest.Hang {
+		cfg.LoadTimeout, cfg.RunTimeout, cfg.UnloadTimeout = time.Second, time.Second, 8*time.Second
+	} // else nobody waits for a timeout, and a busy machine may take longer than that
 	if kind != httpx.VLLM {
 		cfg.Names = map[string]string{}
 		for i := range plan.Models {

@@ -210,13 +210,10 @@ func (t *trial) scaled(w *World) (policies.Spec, bool) {
 		out := map[string]any{}
 		for name, v := range params {
 			out[name] = v
-			i := slices.IndexFunc(known, func(p policies.Param) bool { return p.Name == name && p.Kind == policies.Duration })
-			text, isText := v.(string)
-			if i < 0 || !isText {
-				continue
-			}
-			if length, err := scheduler.ParseTime(text); err == nil {
-				out[name] = (factor * length).String()
+			if slices.ContainsFunc(known, func(p policies.Param) bool {
+				return p.Name == name && (p.Kind == policies.Duration || p.Kind == policies.Spans)
+			}) {
+				out[name] = longer(v)
 			}
 		}
 		return out
@@ -238,6 +235,24 @@ func (t *trial) scaled(w *World) (policies.Spec, bool) {
 		axis.a.Params = times(axis.a.Params, params([]policies.Kind{axis.kind}, axis.a.Name))
 	}
 	return s, true
+}
+
+// longer returns a length of time, or one for each model, multiplied; one that
+// is for ever stays.
+func longer(v any) any {
+	switch v := v.(type) {
+	case string:
+		if length, err := scheduler.ParseTime(v); err == nil {
+			return (factor * length).String()
+		}
+	case map[string]any:
+		out := map[string]any{}
+		for name, length := range v {
+			out[name] = longer(length)
+		}
+		return out
+	}
+	return v
 }
 
 // judgeShifted: all that arrives later by some time happens later by it.

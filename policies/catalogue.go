@@ -138,7 +138,7 @@ func wholes() []Entry {
 			Source: "Chen et al., arXiv 2308.07470", Contracts: "bound: none; waits", Declared: Contracts{Pure: true, Waits: true, Withdraws: true},
 			New: func(a *Args) (any, error) { return newSymphony(a.Env), nil }},
 		{Name: "clockwork", Kind: KindWhole, Doc: "runs what has least slack and is still in time, in a batch of a size that times are given for, and loads by demand; no deadline: as late as can be, never rejected",
-			Source: "Gujarati et al., OSDI 2020; loads as in erdos-project/erdos-scheduling-simulator, but the least demanded leave", Contracts: "bound: none; waits; rejects as admit: late", Declared: Contracts{Pure: true, Waits: true, Withdraws: true},
+			Source: "Gujarati et al., OSDI 2020; loads as in erdos-project/erdos-scheduling-simulator, but the least demanded leave", Contracts: "bound: none; waits; rejects as admit: late", Declared: Contracts{Pure: true, Waits: true, Withdraws: true, OwnTimes: true},
 			Fixed:  map[Kind]string{KindAdmit: "late"},
 			Params: []Param{{Name: "window", Kind: Duration, Default: "100ms", Min: 1, Doc: "capacity of a device that demand is counted against; scales all demands alike"}},
 			New:    func(a *Args) (any, error) { return newClockwork(a.Env, a.Time("window")), nil }},

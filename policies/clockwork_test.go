@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 // The published costs of ResNet50: five cold items at once, due after 100 ms.
@@ -274,7 +275,7 @@ func (r *demands) shares(m scheduler.ModelID) []*big.Rat {
 // size, so that one leaves for one.
 func TestClockworkFollowsItsRule(t *testing.T) {
 	seen := map[string]int{}
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		s := scenario{spec: use("clockwork")}
 		for i := range rapid.IntRange(3, 5).Draw(r, "models") {
 			s.models = append(s.models, model(string(rune('a'+i)), 4, rapid.SampledFrom([]scheduler.Time{sec, 3 * sec}).Draw(r, "load"), rapid.IntRange(1, 4).Draw(r, "max"), sec/2, sec))

@@ -24,7 +24,8 @@ type Contracts struct {
 	// Withdraws: a model may be evicted before the batch that it was loaded for,
 	// for the batch of another one.
 	Withdraws bool
-	// OwnTimes: there are times in the rule that no parameter changes.
+	// OwnTimes: there are times in the rule that no parameter changes, be it the
+	// end of time for what has no deadline.
 	OwnTimes bool
 	// Pure: decisions depend on the view and the observed events alone.
 	Pure bool
@@ -106,10 +107,20 @@ func (p *composed) declare(env *Env, parts *parts) Contracts {
 	if b, ok := p.selector.(bounded); ok && parts.spec.Order.Name == "fifo" && (len(env.Devices) == 1 || parts.spec.Place.Name == "planned") {
 		c.Bound = b.bound(parts.spec.Visit, len(env.Models))
 	}
-	if c.Bound.Kind == InOrder && p.fill {
+	if c.Bound.Kind == InOrder && (p.fill || p.refusesLater()) {
 		c.Bound = Bound{}
 	}
 	return c
+}
+
+// refusesLater reports whether items that wait may be rejected: then a model may
+// be there for one of them, and what is left of its queue starts first.
+func (p *composed) refusesLater() bool {
+	switch p.admit.(type) {
+	case nil, queueCap, projected:
+		return false
+	}
+	return true
 }
 
 // declarer is implemented by whole policies whose contracts depend on the

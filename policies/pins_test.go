@@ -8,6 +8,7 @@ import (
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 	"pgregory.net/rapid"
 )
 
@@ -197,7 +198,7 @@ func itemed(models []scheduler.Model, gb ...scheduler.Bytes) []scheduler.Model {
 // lost for a time.
 func TestPinsDrain(t *testing.T) {
 	refused, accepted, replicas := 0, 0, 0
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		w := policytest.Draw(rapid.Uint64().Draw(r, "world"), policytest.Shape{Models: 6, Items: 30, Devices: 3, Slots: 2, Unload: true, Memory: true, DAG: true, Tags: true, Priority: true, Ticks: true})
 		spec := drawComposition(r)
 		if whole(spec.Use) {

@@ -8,6 +8,7 @@ import (
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 func drawAxis(r *rapid.T, label string, values ...policies.Axis) policies.Axis {
@@ -86,7 +87,7 @@ func drawBounded(r *rapid.T) policies.Spec {
 // Every composition keeps what every policy must, and what it declares itself.
 func TestCompositions(t *testing.T) {
 	checked := map[policytest.Property]int{}
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		spec := drawComposition(r)
 		if rapid.Bool().Draw(r, "bounded") {
 			spec = drawBounded(r)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 // Groups go by their deadlines; if one would be late, in the best order there
@@ -164,7 +165,7 @@ func allOrders(order []oneGroup, i int, f func([]oneGroup)) {
 // Every choice is that of the best order, found by trying all.
 func TestQLMFollowsItsRule(t *testing.T) {
 	seen := map[string]int{}
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		bucket := rapid.SampledFrom([]string{"1s", "10s"}).Draw(r, "bucket")
 		s := scenario{spec: use("qlm", "bucket", bucket, "fill", false), devices: gpu(8)}
 		size, _ := scheduler.ParseTime(bucket)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 	"pgregory.net/rapid"
 )
 
@@ -152,7 +153,7 @@ func TestPinsThatLeaveNoRoom(t *testing.T) {
 // The resolved composition spells every default out and builds itself again.
 func TestSettingsResolve(t *testing.T) {
 	set := policies.Builtin()
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		spec := drawComposition(r)
 		complete(r, &spec, abc())
 		built, err := set.New(spec, twoGPUs())
@@ -187,11 +188,13 @@ func TestDeclaredContracts(t *testing.T) {
 		want string
 	}{
 		{use("fifo"), "pure, bound: bypass 0"},
+		{policies.Spec{Use: "fifo", Admit: axis("late")}, "pure, bound: none"},
+		{policies.Spec{Use: "fifo", Admit: axis("deadline")}, "pure, bound: bypass 0"},
 		{use("fifo", "fill", true), "work-conserving, load-work-conserving, pure, bound: none"},
 		{use("fifo", "skip", true), "work-conserving, load-work-conserving, pure, bound: none"},
 		{policies.Spec{Use: "fifo", Visit: axis("limited", "batches", 2)}, "pure, bound: none"},
 		{use("qlm"), "work-conserving, load-work-conserving, pure, bound: none"},
-		{use("clockwork"), "waits, withdraws loads, pure, bound: none"},
+		{use("clockwork"), "waits, withdraws loads, times of its own, pure, bound: none"},
 		{use("nexus"), "waits, withdraws loads, pure, bound: 3 visits"},
 		{use("symphony"), "waits, withdraws loads, pure, bound: none"},
 		{use("semaphore"), "waits, evicts by rule, pure, bound: bypass 0"},

@@ -9,6 +9,7 @@ import (
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/policies/policytest"
 	"github.com/vramsim/vramsim/scheduler"
+	"github.com/vramsim/vramsim/scheduler/coretest"
 )
 
 func due(at scheduler.Time, model scheduler.ModelID, deadline scheduler.Time) arrival {
@@ -193,7 +194,7 @@ func TestSymphonyLoadsAtTheInstant(t *testing.T) {
 // own, whatever happens.
 func TestSymphonyMeetsDeadlines(t *testing.T) {
 	batches, drops := 0, 0
-	rapid.Check(t, func(r *rapid.T) {
+	coretest.Check(t, 100, func(r *rapid.T) {
 		w := policytest.Draw(rapid.Uint64().Draw(r, "world"), policytest.Shape{Models: 6, Items: 30, Devices: 3, Slots: 2, Unload: true, Memory: true, DAG: true, Tags: true, Priority: true, Ticks: true})
 		o, err := w.Run(policies.Builtin(), use("symphony"))
 		if err != nil {

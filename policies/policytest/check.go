@@ -418,7 +418,7 @@ func (row *Result) cases(t *tally, broken *finding) {
 // contract reports whether a property is one that a policy declares or not.
 func (s *Suite) contract(p Property) bool {
 	switch p {
-	case Pure, WorkConserving, LoadConserving, InOrder, Starvation:
+	case Pure, WorkConserving, LoadConserving, InOrder, Starvation, FirstBatch:
 		return true
 	}
 	return false

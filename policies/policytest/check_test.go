@@ -29,6 +29,9 @@ func TestWitnesses(t *testing.T) {
 		{policies.Spec{Use: "longest"}, policytest.Starvation},
 		{policies.Spec{Use: "fifo"}, policytest.WorkConserving},
 		{policies.Spec{Use: "sticky", Visit: policies.Axis{Name: "linger"}}, policytest.LoadConserving},
+		{policies.Spec{Use: "clockwork"}, policytest.FirstBatch},
+		{policies.Spec{Use: "symphony"}, policytest.FirstBatch},
+		{policies.Spec{Use: "nexus"}, policytest.FirstBatch},
 	} {
 		r, err := policytest.Check(policytest.Config{Set: policies.Builtin(), Spec: c.spec, Cases: 300, Evaluations: -1})
 		if err != nil {

@@ -68,7 +68,7 @@ func (projected) Refuse(v *scheduler.View) (scheduler.ItemID, int64, bool) {
 func outlook(v *scheduler.View, m scheduler.ModelID, n int) scheduler.Time {
 	best := scheduler.Never
 	for d := range scheduler.DeviceID(v.Devices()) {
-		if takes(v, d, m) {
+		if v.Up(d) && v.Bytes(m) <= v.Budget(d)-v.BatchMemory(m) { // other processes may give back what they have
 			best = min(best, slotWait(v, d)+v.LoadEstimate(d, m))
 		}
 	}

@@ -97,7 +97,7 @@ func (p *composed) here(v *scheduler.View, d scheduler.DeviceID, m scheduler.Mod
 	case scheduler.Claimed, scheduler.Loading:
 		return true
 	case scheduler.Resident:
-		return p.pinned == nil || takes(v, d, m)
+		return takes(v, d, m)
 	}
 	return p.place(v, m) == d
 }

@@ -86,7 +86,7 @@ func leastSlack(v *scheduler.View, d scheduler.DeviceID) (scheduler.Decision, bo
 	best, least := scheduler.Decision{}, scheduler.MaxTime
 	cramped, tight := noModel, scheduler.MaxTime
 	for _, m := range v.Residents(d) {
-		if v.State(d, m) != scheduler.Resident || v.Ready(m) == 0 {
+		if v.State(d, m) != scheduler.Resident || v.Ready(m) == 0 || !takes(v, d, m) {
 			continue
 		}
 		head, _ := v.Head(m)
@@ -195,11 +195,11 @@ func (s *clockwork) demand(t, left scheduler.Time) uint64 {
 	return min(quotient, mostDemand)
 }
 
-// holds reports whether m is on d or on its way there.
+// holds reports whether m is on d or on its way there, and can run there.
 func holds(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
 	switch v.State(d, m) {
 	case scheduler.Claimed, scheduler.Loading, scheduler.Resident:
-		return true
+		return takes(v, d, m)
 	}
 	return false
 }

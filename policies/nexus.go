@@ -10,7 +10,8 @@ import (
 // (Shen et al., Nexus, SOSP 2019; uwsampl/nexus). A plan is made from the mean
 // gaps between arrivals and the shortest times from arrival to deadline seen so
 // far, and is made anew with the first event after an epoch, when a model's
-// first or second item arrives, and when a device goes or comes.
+// first or second item arrives, and when a device goes or comes or other
+// processes take or give back its memory.
 //
 // A model whose rate is that of its largest batch within half its time, or
 // more, gets a device of its own as often as that goes, while every other model
@@ -33,10 +34,11 @@ type nexus struct {
 	devices []scheduler.Device
 	epoch   scheduler.Time
 
-	slo     []scheduler.Time // by model, the least seen
-	planned scheduler.Time   // when the loads to plan for were taken
-	loads   []demandSeen     // by model
-	up      []bool           // by device
+	slo     []scheduler.Time  // by model, the least seen
+	planned scheduler.Time    // when the loads to plan for were taken
+	loads   []demandSeen      // by model
+	up      []bool            // by device
+	room    []scheduler.Bytes // by device: the budget less what other processes have
 
 	stale  bool      // the plan is not that for these loads; scratch from here
 	plan   [][]share // by device, by model
@@ -68,7 +70,7 @@ func newNexus(env *Env, epoch scheduler.Time) *nexus {
 	models, devices := len(env.Models), len(env.Devices)
 	s := &nexus{models: env.Models, devices: env.Devices, epoch: epoch, planned: -1, stale: true,
 		slo: make([]scheduler.Time, models), loads: make([]demandSeen, models), rest: make([]scheduler.Time, models),
-		up: make([]bool, devices), own: make([]bool, devices), plan: make([][]share, devices)}
+		up: make([]bool, devices), room: make([]scheduler.Bytes, devices), own: make([]bool, devices), plan: make([][]share, devices)}
 	for m := range s.slo {
 		s.slo[m] = scheduler.Never
 	}
@@ -88,7 +90,7 @@ func (s *nexus) declares() Contracts {
 // Observes implements scheduler.Selective.
 func (s *nexus) Observes() scheduler.KindSet {
 	return scheduler.Kinds(scheduler.ItemArrived, scheduler.ItemDeadline, scheduler.ItemReadied, scheduler.BatchFinished, scheduler.BatchFailed,
-		scheduler.LoadFinished, scheduler.LoadFailed, scheduler.EvictFinished, scheduler.TimerFired, scheduler.DeviceUp, scheduler.DeviceDown)
+		scheduler.LoadFinished, scheduler.LoadFailed, scheduler.EvictFinished, scheduler.TimerFired, scheduler.MemoryObserved, scheduler.DeviceUp, scheduler.DeviceDown)
 }
 
 // Observe implements scheduler.Observer: it keeps what the plan is made from.
@@ -107,7 +109,7 @@ func (s *nexus) Observe(v *scheduler.View, ev scheduler.Event) {
 	case scheduler.ItemArrived:
 		arrived = ev.Model
 		anew = anew || v.Arrivals(arrived) <= 2
-	case scheduler.DeviceUp, scheduler.DeviceDown:
+	case scheduler.MemoryObserved, scheduler.DeviceUp, scheduler.DeviceDown:
 		anew = true
 	}
 	switch {
@@ -118,6 +120,7 @@ func (s *nexus) Observe(v *scheduler.View, ev scheduler.Event) {
 		}
 		for d := range s.up {
 			s.up[d] = v.Up(scheduler.DeviceID(d))
+			s.room[d] = s.devices[d].Budget - v.Foreign(scheduler.DeviceID(d))
 		}
 	case ev.At == s.planned && arrived != noModel:
 		s.stale = true
@@ -287,7 +290,7 @@ func (s *nexus) spare(m scheduler.ModelID) scheduler.DeviceID {
 
 // open reports whether m can be on d, which nobody has alone.
 func (s *nexus) open(d scheduler.DeviceID, m scheduler.ModelID) bool {
-	return s.up[d] && !s.own[d] && s.models[m].Bytes <= s.devices[d].Budget-s.models[m].Batch.Memory
+	return s.up[d] && !s.own[d] && s.models[m].Bytes <= s.room[d]-s.models[m].Batch.Memory
 }
 
 // anywhere reports whether m can share some device from d on.
@@ -303,7 +306,7 @@ func (s *nexus) anywhere(m scheduler.ModelID, d scheduler.DeviceID) bool {
 // fits reports whether m can be on some device that is up.
 func (s *nexus) fits(m scheduler.ModelID) bool {
 	for d := range s.devices {
-		if s.up[d] && s.models[m].Bytes <= s.devices[d].Budget-s.models[m].Batch.Memory {
+		if s.up[d] && s.models[m].Bytes <= s.room[d]-s.models[m].Batch.Memory {
 			return true
 		}
 	}
@@ -377,7 +380,7 @@ func (s *nexus) feasible(d scheduler.DeviceID, cycle []share) bool {
 		weights += m.Bytes
 		batch = max(batch, scheduler.Bytes(times(scheduler.Time(m.Batch.Memory), int64(p.n))))
 	}
-	together, sum := weights <= s.devices[d].Budget-batch, scheduler.Time(0)
+	together, sum := weights <= s.room[d]-batch, scheduler.Time(0)
 	for i := range cycle {
 		sum, _ = scheduler.AddTime(sum, cycle[i].t)
 		if !together {

@@ -15,9 +15,9 @@ type Placer interface {
 }
 
 // takes reports whether d is up and m with one item of a batch can be there,
-// beside what is held there for ever.
+// beside what is held there for ever and what other processes have now.
 func takes(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) bool {
-	return v.Up(d) && v.Bytes(m) <= v.Budget(d)-v.BatchMemory(m)-v.Kept(d, m)
+	return v.Up(d) && v.Bytes(m) <= v.Budget(d)-v.Foreign(d)-v.BatchMemory(m)-v.Kept(d, m)
 }
 
 func slotWait(v *scheduler.View, d scheduler.DeviceID) scheduler.Time {

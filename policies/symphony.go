@@ -132,7 +132,7 @@ func welcome(v *scheduler.View, m scheduler.ModelID) bool {
 func (s *symphony) begin(v *scheduler.View, b *deferral) scheduler.Decision {
 	held := false
 	for d := range scheduler.DeviceID(v.Devices()) {
-		if v.FreeSlots(d) == 0 || v.State(d, b.model) != scheduler.Resident {
+		if v.FreeSlots(d) == 0 || v.State(d, b.model) != scheduler.Resident || !takes(v, d, b.model) {
 			continue
 		}
 		if n := min(b.n, v.Fits(d, b.model)); n > 0 {
@@ -147,7 +147,7 @@ func (s *symphony) begin(v *scheduler.View, b *deferral) scheduler.Decision {
 		return scheduler.Decision{}
 	}
 	for d := range scheduler.DeviceID(v.Devices()) {
-		if v.FreeSlots(d) > 0 && !s.cramped[d] && v.Loadable(d, b.model) {
+		if v.FreeSlots(d) > 0 && !s.cramped[d] && takes(v, d, b.model) && v.Loadable(d, b.model) {
 			return scheduler.Load(d, b.model)
 		}
 	}

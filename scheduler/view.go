@@ -241,6 +241,9 @@ func (v *View) BatchesSinceLoad(d DeviceID, m ModelID) int64 { return v.c.reside
 // is not.
 func (v *View) HeldUntil(d DeviceID, m ModelID) Time { return v.c.residency(d, m).heldUntil }
 
+// Foreign returns the bytes that other processes hold on d, as last observed.
+func (v *View) Foreign(d DeviceID) Bytes { return v.c.devices[d].foreign }
+
 // Kept returns the bytes of models other than m that are held on d for ever:
 // they leave d only with the device.
 func (v *View) Kept(d DeviceID, m ModelID) (kept Bytes) {

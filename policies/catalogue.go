@@ -134,7 +134,7 @@ func wholes() []Entry {
 			Contracts: "bound: bypass 0; waits", Declared: Contracts{Pure: true, Waits: true, Evicts: true, Bound: Bound{Kind: InOrder}},
 			Params: []Param{{Name: "k", Kind: Count, Default: int64(10), Min: 1, Doc: "permits per gigabyte"}},
 			New:    func(a *Args) (any, error) { return newSemaphore(a.Env, a.Int("k")), nil }},
-		{Name: "symphony", Kind: KindWhole, Doc: "a batch starts when one more item could no longer join it, and its head is dropped at its deadline; no deadline: at once, after all that have one; loads are not allowed for",
+		{Name: "symphony", Kind: KindWhole, Doc: "a batch starts when one more item could no longer join it, and its head is dropped at its deadline; a device waits for a deferred batch even if others could run; no deadline: at once, but after all that have one, deferred ones too; loads are not allowed for",
 			Source: "Chen et al., arXiv 2308.07470", Contracts: "bound: none; waits", Declared: Contracts{Pure: true, Waits: true, Withdraws: true},
 			New: func(a *Args) (any, error) { return newSymphony(a.Env), nil }},
 		{Name: "clockwork", Kind: KindWhole, Doc: "runs what has least slack and is still in time, in a batch of a size that times are given for, and loads by demand; no deadline: as late as can be, never rejected",

@@ -57,12 +57,14 @@ type Entry struct {
 // around: there is no registry. It must not change while policies are built.
 type Set struct{ entries []Entry }
 
-// Add adds an entry of one's own; a taken name or a missing constructor is an
-// error.
+// Add adds an entry of one's own; a taken name, a missing constructor and a
+// Kind that is none are errors.
 func (s *Set) Add(e Entry) error {
 	switch {
 	case e.Name == "" || e.New == nil && e.Kind != KindPreset:
 		return errors.New("policies: an entry needs a name and a constructor")
+	case e.Kind != KindSelector && e.Kind != KindWhole && e.Kind != KindPreset && !slices.Contains(axes[:], e.Kind):
+		return fmt.Errorf("policies: the entry %s is of the kind %q; there are selector, whole, preset and the axes %v", e.Name, e.Kind, axes)
 	case e.Kind == KindPreset && !slices.Contains(s.Policies(), e.Preset.Use):
 		return fmt.Errorf("policies: the preset %s stands for %q, which is no policy", e.Name, e.Preset.Use)
 	}

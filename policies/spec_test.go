@@ -281,6 +281,11 @@ func TestAdd(t *testing.T) {
 	if set.Add(e) == nil {
 		t.Error("a name was taken twice")
 	}
+	for _, kind := range []policies.Kind{"", "selectors"} {
+		if err := set.Add(policies.Entry{Name: "kindless", Kind: kind, New: e.New}); err == nil || !strings.Contains(err.Error(), "selector, whole, preset") {
+			t.Errorf("a kind of %q: %v", kind, err)
+		}
+	}
 	s := scenario{models: ones(abc()), devices: gpu(8), items: burst(0, "ABCAB"), set: set, spec: policies.Spec{Use: "stubborn", Evict: axis("single")}}
 	if o := s.run(t); o.order() != "CBBAA" {
 		t.Errorf("batches %s, want CBBAA", o.order())

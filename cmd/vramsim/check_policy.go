@@ -93,6 +93,7 @@ func givenPolicies(texts []string) ([]*experiment.Single, error) {
 // checkPolicies tests policies and reports. What is broken makes it fail.
 func (a *app) checkPolicies(ctx context.Context, set *policies.Set, given []*experiment.Single, in *experimentFlags, f *policyFlags) error {
 	var reports []policyReport
+	var unwritten error
 	broken := 0
 	for _, one := range given {
 		cfg := policytest.Config{Set: set, Spec: one.Spec, Seed: in.seed}
@@ -109,10 +110,8 @@ func (a *app) checkPolicies(ctx context.Context, set *policies.Set, given []*exp
 		report := policyReport{Schema: "vramsim/check/1", Report: suite.Report()}
 		for _, row := range report.Broken() {
 			folder, err := a.writeCounterexample(f.out, report.Policy, &row)
-			if err != nil {
-				return err
-			}
-			report.folders = append(report.folders, folder)
+			unwritten = errors.Join(unwritten, err)
+			report.folders = append(report.folders, folder) // empty if it was not written
 			broken++
 		}
 		reports = append(reports, report)
@@ -126,6 +125,9 @@ func (a *app) checkPolicies(ctx context.Context, set *policies.Set, given []*exp
 		if err := printReports(a, reports); err != nil {
 			return err
 		}
+	}
+	if unwritten != nil {
+		return unwritten
 	}
 	if broken > 0 {
 		return &exitError{code: exitInvariant, err: fmt.Errorf("%s", plural(broken, "property is broken", "properties are broken"))}
@@ -201,6 +203,9 @@ func (r *policyReport) print(w io.Writer) error {
 
 // reproduce returns the commands that show a counterexample.
 func reproduce(folder string, row *policytest.Result) []string {
+	if folder == "" {
+		return nil
+	}
 	lines := []string{"vramsim run " + shellWord(filepath.Join(folder, "experiment.yaml"))}
 	if row.Changed() {
 		lines = append(lines, "vramsim run "+shellWord(filepath.Join(folder, "changed.yaml"))+"   # "+row.Runs[1].What)

@@ -247,8 +247,10 @@ func TestCheckPolicyUnwritable(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := dishonest(t, "seed", func(e *policies.Entry) { e.Declared.Bound = policies.Bound{Kind: policies.InOrder} })
-	if _, err := checked(t, set, "seed", filepath.Join("file", "out"), "table"); codeOf(err) != exitUsage {
-		t.Errorf("exit %d: %v", codeOf(err), err)
+	for _, format := range []string{"table", "json"} {
+		if out, err := checked(t, set, "seed", filepath.Join("file", "out"), format); codeOf(err) != exitUsage || !strings.Contains(out, "BROKEN") {
+			t.Errorf("exit %d: %v\n%s", codeOf(err), err, out)
+		}
 	}
 }
 

@@ -234,6 +234,9 @@ type Suite struct {
 // New prepares a test. What keeps the policy from being built for any random
 // world is an error.
 func New(cfg Config) (*Suite, error) {
+	if cfg.Set == nil {
+		return nil, errors.New("policytest: there is no Set to take the policy from")
+	}
 	if cfg.Cases == 0 {
 		cfg.Cases = DefaultCases
 	}

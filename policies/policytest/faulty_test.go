@@ -206,6 +206,9 @@ func TestFaulty(t *testing.T) {
 			if c.p.moody && !strings.HasPrefix(row.What, "asked twice at ") {
 				t.Errorf("it is not asked twice: %s", row.What)
 			}
+			if c.p.panics && !strings.Contains(row.What, "panic: three are a crowd at faulty_test.go:69") {
+				t.Errorf("it is not said where: %s", row.What)
+			}
 			t.Logf("%s in %v", row.What, row.World)
 		})
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime/debug"
+	"strings"
 
 	"github.com/vramsim/vramsim/policies"
 	"github.com/vramsim/vramsim/scheduler"
@@ -52,7 +54,25 @@ type PanicError struct {
 	Stack string
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v%s", e.Value, e.place()) }
+
+// place is where in the source it was, " at file.go:12": the first place below
+// the last panic that is not of the runtime.
+func (e *PanicError) place() string {
+	lines := strings.Split(e.Stack, "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if !strings.HasPrefix(lines[i], "panic(") {
+			continue
+		}
+		for _, line := range lines[i+2:] {
+			file, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if strings.HasPrefix(line, "\t") && !strings.Contains(file, "/runtime/") {
+				return " at " + path.Base(file)
+			}
+		}
+	}
+	return ""
+}
 
 // Run runs w under a policy of the set with every numbered invariant checked
 // after each step, and then both replays. The error is that of package

@@ -77,7 +77,7 @@ func selectors() []Entry {
 		{Name: "qlm", Kind: KindSelector, Visit: anew, Order: Axis{Name: "deadline"}, Doc: "groups of a model's items of like deadlines, the earliest first; if one would be late, the best order of up to 8; orders queues by deadline unless told otherwise",
 			Source: "Patke et al., arXiv 2407.00047, without its integer program and preemption", Contracts: "bound: none",
 			Params: []Param{{Name: "bucket", Kind: Duration, Default: "1s", Min: 1, Doc: "by how much the times from arrival to deadline may differ within a group"}},
-			New:    func(a *Args) (any, error) { return &qlm{bucket: a.Time("bucket")}, nil }},
+			New:    func(a *Args) (any, error) { return &qlm{bucket: a.Time("bucket"), places: map[int64]int{}}, nil }},
 		{Name: "waste", Kind: KindSelector, Doc: "the longest wait of all items per time of the load, and at once whoever has come to beta", Source: "Bounded Waste, in time",
 			Contracts: "bound: as many visits as models after beta times the longest load", Params: []Param{
 				{Name: "floor", Kind: Duration, Default: "250ms", Min: 1, Doc: "what a load counts at least, that of a resident model too"},

@@ -22,8 +22,9 @@ import (
 // is never late.
 type qlm struct {
 	bucket scheduler.Time
-	groups []group // scratch, like the rest
-	order  []int   // places in groups
+	groups []group       // scratch, like the rest
+	places map[int64]int // in groups, of one model, by bucket
+	order  []int         // places in groups
 	sorted [maxOrdered]int
 	path   [maxOrdered]int
 	used   [maxOrdered]bool
@@ -37,13 +38,12 @@ const maxOrdered = 8
 // group is items of one model whose times from arrival to deadline lie in one
 // bucket.
 type group struct {
-	model  scheduler.ModelID
-	bucket int64
-	n      int
-	work   int64
-	due    scheduler.Time // the least deadline
-	took   scheduler.Time // expected for all
-	load   scheduler.Time
+	model scheduler.ModelID
+	n     int
+	work  int64
+	due   scheduler.Time // the least deadline
+	took  scheduler.Time // expected for all
+	load  scheduler.Time
 }
 
 // Select implements Selector.
@@ -85,14 +85,14 @@ func (s *qlm) arrange(v *scheduler.View, c *Candidates) {
 // collect adds the groups of m.
 func (s *qlm) collect(v *scheduler.View, d scheduler.DeviceID, m scheduler.ModelID) {
 	first := len(s.groups)
+	clear(s.places)
 	v.Each(m, func(item scheduler.Item) bool {
 		bucket := s.bucketOf(item)
-		i := first
-		for i < len(s.groups) && s.groups[i].bucket != bucket {
-			i++
-		}
-		if i == len(s.groups) {
-			s.groups = append(s.groups, group{model: m, bucket: bucket, due: item.Deadline})
+		i, known := s.places[bucket]
+		if !known {
+			i = len(s.groups)
+			s.places[bucket] = i
+			s.groups = append(s.groups, group{model: m, due: item.Deadline})
 		}
 		g := &s.groups[i]
 		g.n++
